@@ -1,0 +1,65 @@
+"""Every limit of the gateway in one place, each with its reason. At a limit we refuse.
+
+Limits that an operator may want to move have their default here and a key in the configuration.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# --- what clients send -------------------------------------------------------------------------
+LLM_BODY_BYTES_MAX: Final = 20 * MIB
+"""A million-token prompt is 4 MiB of text; a few images in base64 come to 20 (OpenAI's own cap is 50)."""
+DECIDE_BODY_BYTES_MAX: Final = 1 * MIB
+"""A DecisionRequest carries evidence, not documents; the reference's largest example is 4 kB."""
+HEADER_BYTES_MAX: Final = 16 * KIB
+"""One header line; tomcat allows 8 KiB, node.js 16."""
+HEADERS_COUNT_MAX: Final = 100
+"""Apache's default; browsers send 20, SDKs 15."""
+HEADER_DEADLINE_S: Final = 10.0
+"""From the first byte of a request to the end of its headers; nginx waits 60, slow-loris lives on that."""
+BODY_DEADLINE_S: Final = 30.0
+"""For the whole body: 20 MiB in 30 s is 0.7 MB/s, slower than any link between services."""
+KEEPALIVE_S: Final = 75.0
+"""An idle client connection; longer than the 60 s of usual load balancers, so that they close first."""
+
+# --- what backends send ------------------------------------------------------------------------
+UPSTREAM_CONNECT_S: Final = 5.0
+"""Two SYN retransmissions (1 s and 3 s) fit; a backend that needs longer is down."""
+UPSTREAM_FIRST_BYTE_S: Final = 300.0
+"""Time to the first byte: a long prompt on a busy pool waits minutes for a non-streamed answer."""
+UPSTREAM_IDLE_S: Final = 120.0
+"""Silence between two chunks of an answer; vLLM preemptions stall for seconds, never minutes."""
+UPSTREAM_KEEPALIVE_S: Final = 4.0
+"""uvicorn, and so vLLM, closes idle connections after 5 s: we drop them first, so no request meets a
+closing one."""
+UPSTREAM_CONNECTIONS_MAX: Final = 1024
+"""Per backend origin: vLLM's default `max_num_seqs` on a large GPU; beyond it requests would queue."""
+UPSTREAM_HEADER_BYTES_MAX: Final = 64 * KIB
+"""The whole response head."""
+UPSTREAM_BODY_BYTES_MAX: Final = 64 * MIB
+"""A non-streamed answer: 100k tokens with log-probabilities come to 30 MiB."""
+SSE_LINE_BYTES_MAX: Final = 1 * MIB
+"""One `data:` line: tool arguments may come in one piece; relayed as they are, read up to this."""
+
+# --- documents and patterns --------------------------------------------------------------------
+JSON_DEPTH_MAX: Final = 64
+"""A DecisionRequest nests 5 deep; Python's own encoder recurses to about 1,000."""
+YAML_BYTES_MAX: Final = 256 * KIB
+"""A policy of 1,000 rules is 200 KiB."""
+YAML_DEPTH_MAX: Final = 32
+YAML_NODES_MAX: Final = 20_000
+"""Read in under 50 ms."""
+
+# --- the store ---------------------------------------------------------------------------------
+STORE_QUEUE_MAX: Final = 8192
+"""Appends that wait for a commit: at 15,000 a second half a second of work; more is an outage."""
+STORE_BATCH_MAX: Final = 256
+"""Appends in one commit: throughput is flat from 64 on, latency is not."""
+STORE_COMMIT_S: Final = 5.0
+"""A commit that takes longer fails its waiters: they can do better than to wait."""
+PAGE_DECISIONS_MAX: Final = 500
+"""Decisions in one page of a listing."""

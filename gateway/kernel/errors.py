@@ -1,0 +1,255 @@
+"""The one error tree. Every error that leaves the gateway is one of these, with a stable code.
+
+    GatewayError
+      RequestError            the caller can mend it: 4xx
+        InvalidRequestError     422  INVALID_REQUEST_SCHEMA   a value is wrong; `pointer` says which
+        MalformedRequestError   400  MALFORMED_REQUEST        the bytes are no request
+        UnauthorizedError       401  AUTH_REQUIRED | AUTH_INVALID_KEY | AUTH_INVALID_SIGNATURE
+        ForbiddenError          403  FORBIDDEN
+        NotFoundError           404  NOT_FOUND | MODEL_NOT_FOUND
+        MethodNotAllowedError   405  METHOD_NOT_ALLOWED
+        RequestTimeoutError     408  REQUEST_TIMEOUT
+        ConflictError           409  IDEMPOTENCY_CONFLICT
+          DuplicateKeyError            the store's own word for it, caught where the twin is looked up
+        TooLargeError           413  BODY_TOO_LARGE
+        UnsupportedMediaError   415  UNSUPPORTED_MEDIA_TYPE
+      RefusedError            403  the policy said no; `code` is the deciding reason code
+      StoreError              503
+        StoreUnavailableError   STORAGE_UNAVAILABLE           nothing was recorded, nothing forwarded
+        StoreBusyError          STORAGE_BUSY                  the queue is full: back-pressure
+      UpstreamError
+        UpstreamUnreachableError 502  UPSTREAM_UNREACHABLE
+        UpstreamBrokenError      502  UPSTREAM_BROKEN          it answered, and not in HTTP or not to the end
+        UpstreamTimeoutError     504  UPSTREAM_TIMEOUT
+      SetupError                exit 2: the gateway refuses to start
+        InvalidConfigError      INVALID_CONFIG
+        InvalidPolicyError      INVALID_POLICY
+        StoreSetupError         STORAGE_SETUP
+      RecordError               VERIFY_FAILED | REPLAY_DIFFERS  what is stored is not what was written
+      InternalError           500  INTERNAL                   a fault of ours; nothing internal leaks
+
+`message` is lower case, says what was wrong and where; `hint` says what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """Root of the tree. `retryable` becomes `x-should-retry`; `retry_after_s` becomes `Retry-After`."""
+
+    default_code: ClassVar[str] = "INTERNAL"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        pointer: str | None = None,
+        hint: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.default_code
+        self.pointer = pointer
+        self.hint = hint
+        self.retry_after_s = retry_after_s
+
+
+class RequestError(GatewayError):
+    """The caller can mend it; nothing was recorded as decided and nothing was forwarded."""
+
+    default_code = "MALFORMED_REQUEST"
+    status = 400
+
+
+class InvalidRequestError(RequestError, ValueError):
+    """A value in a well-formed request is wrong. `pointer` is an RFC 6901 pointer to it."""
+
+    default_code = "INVALID_REQUEST_SCHEMA"
+    status = 422
+
+    @property
+    def reason_code(self) -> str:
+        """The name that the library's contract gives to `code`."""
+        return self.code
+
+
+class MalformedRequestError(RequestError):
+    """The bytes are not a request: no JSON, bad framing, a header that may not be."""
+
+
+class UnauthorizedError(RequestError):
+    """No credential, or not a valid one."""
+
+    default_code = "AUTH_REQUIRED"
+    status = 401
+
+
+class ForbiddenError(RequestError):
+    """The credential is valid and does not cover this."""
+
+    default_code = "FORBIDDEN"
+    status = 403
+
+
+class NotFoundError(RequestError):
+    """No such path, decision or model."""
+
+    default_code = "NOT_FOUND"
+    status = 404
+
+
+class MethodNotAllowedError(RequestError):
+    """The path exists, with other methods."""
+
+    default_code = "METHOD_NOT_ALLOWED"
+    status = 405
+
+
+class RequestTimeoutError(RequestError):
+    """The client was too slow in sending its request."""
+
+    default_code = "REQUEST_TIMEOUT"
+    status = 408
+
+
+class ConflictError(RequestError):
+    """The same idempotency key with another request."""
+
+    default_code = "IDEMPOTENCY_CONFLICT"
+    status = 409
+
+
+class DuplicateKeyError(ConflictError):
+    """The store already holds this idempotency key; `decision_id` names its decision."""
+
+    def __init__(self, decision_id: str) -> None:
+        super().__init__("the idempotency key is taken")
+        self.decision_id = decision_id
+
+
+class TooLargeError(RequestError):
+    """Over a bound of `kernel.bounds`."""
+
+    default_code = "BODY_TOO_LARGE"
+    status = 413
+
+
+class UnsupportedMediaError(RequestError):
+    """A content type or coding that this route does not read."""
+
+    default_code = "UNSUPPORTED_MEDIA_TYPE"
+    status = 415
+
+
+class RefusedError(GatewayError):
+    """The policy did not trust the request; `code` is the reason code that decided."""
+
+    default_code = "POLICY_DENIED"
+    status = 403
+
+
+class StoreError(GatewayError):
+    """The record could not be kept, so nothing was forwarded."""
+
+    default_code = "STORAGE_UNAVAILABLE"
+    status = 503
+    retryable = True
+
+
+class StoreUnavailableError(StoreError):
+    """The store failed; it says so until it is well again."""
+
+
+class StoreBusyError(StoreError):
+    """The write queue is at its bound: back-pressure, not loss."""
+
+    default_code = "STORAGE_BUSY"
+
+
+class UpstreamError(GatewayError):
+    """The backend did not answer as it should."""
+
+    default_code = "UPSTREAM_BROKEN"
+    status = 502
+
+
+class UpstreamUnreachableError(UpstreamError):
+    """No connection: no byte of the request left."""
+
+    default_code = "UPSTREAM_UNREACHABLE"
+    retryable = True
+
+
+class UpstreamBrokenError(UpstreamError):
+    """It answered, and not in HTTP, or not to the end."""
+
+
+class UpstreamTimeoutError(UpstreamError):
+    """A deadline passed: connect, first byte or idle."""
+
+    default_code = "UPSTREAM_TIMEOUT"
+    status = 504
+
+
+class SetupError(GatewayError):
+    """The gateway refuses to start; one clear line each."""
+
+    default_code = "SETUP"
+
+
+class InvalidConfigError(SetupError):
+    """A key of the configuration is wrong."""
+
+    default_code = "INVALID_CONFIG"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a document. Lines and columns count from 1; 0 where there is no place."""
+
+    message: str
+    line: int = 0
+    column: int = 0
+    pointer: str = ""
+
+    def __str__(self) -> str:
+        return f"line {self.line}, column {self.column}: {self.message}" if self.line else self.message
+
+
+class InvalidPolicyError(SetupError, ValueError):
+    """A policy document is wrong; `problems` lists every reason found, each with its place."""
+
+    default_code = "INVALID_POLICY"
+
+    def __init__(self, problems: Sequence[Problem], *, source: str = "policy") -> None:
+        self.problems = tuple(problems)
+        self.source = source
+        lines = "\n".join(f"- {problem}" for problem in self.problems)
+        super().__init__(f"invalid policy:\n{lines}", hint=f"mend {source} and run `lumyn policy validate`")
+
+
+class StoreSetupError(SetupError):
+    """The store cannot be opened as configured."""
+
+    default_code = "STORAGE_SETUP"
+
+
+class RecordError(GatewayError):
+    """What is stored is not what was written."""
+
+    default_code = "VERIFY_FAILED"
+
+
+class InternalError(GatewayError):
+    """A fault of ours. The message is fixed, so that nothing internal leaks."""
+
+    def __init__(self) -> None:
+        super().__init__("internal error", hint="the gateway's log names it under this request id")

@@ -1,0 +1,114 @@
+"""The promises of a store, whatever database is behind it.
+
+* What `submit` returned a receipt for is on stable storage and survives a kill of the process at
+  any instant; before that nothing is promised, and nobody is told otherwise.
+* `submit` enqueues at once or raises: a caller that is cancelled while it waits loses nothing.
+* Entries are never changed or removed. Every read is scoped to a tenant, or to `EVERY_TENANT`,
+  which only admin and the command line hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.kernel.types import Scope, Tenant
+from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof that a group of entries is durable: who wrote them, and the sequence of the first and last."""
+
+    writer: str
+    first_seq: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionFilter:
+    """What a listing is narrowed to; None means any. Times are milliseconds, `until_ms` exclusive."""
+
+    verdict: str | None = None
+    action_type: str | None = None
+    model: str | None = None
+    reason_code: str | None = None
+    correlation_id: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Decisions, newest first, and the cursor of the next page (None at the end)."""
+
+    decisions: tuple[DecisionEntry, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHealth:
+    """What readiness and metrics say. `reason` is one line for people, empty while `ready`."""
+
+    ready: bool
+    reason: str
+    queued: int
+    committed: int
+    """Entries committed since the store was opened."""
+    last_commit_s: float
+    """How long the last commit took."""
+
+
+class Store(Protocol):
+    """See the module's docstring. All waiting methods may raise `StoreUnavailableError`."""
+
+    def submit(self, entries: Sequence[Entry]) -> asyncio.Future[Receipt]:
+        """Enqueue entries that are committed together or not at all, in this order.
+
+        Raises `StoreBusyError` when the queue is full and `StoreUnavailableError` when the store has
+        failed, both at once. The future raises `StoreUnavailableError` where the commit failed, and
+        `DuplicateKeyError` where a DecisionEntry's `(tenant, request_key)` is taken: then nothing of
+        this group was stored, and the others of its batch are not touched. Cancelling the future
+        does not cancel the write.
+        """
+        ...
+
+    async def decision(self, scope: Scope, decision_id: str) -> DecisionEntry | None:
+        """Return one decision, or None if this scope has none of that id."""
+        ...
+
+    async def decision_by_key(self, tenant: Tenant, request_key: str) -> DecisionEntry | None:
+        """Return the decision that holds an idempotency key of this tenant."""
+        ...
+
+    async def events(self, scope: Scope, decision_id: str) -> tuple[EventEntry, ...]:
+        """Return the events of a decision, oldest first."""
+        ...
+
+    async def decisions(
+        self, scope: Scope, wanted: DecisionFilter, *, limit: int, cursor: str | None
+    ) -> Page:
+        """Return a page of decisions, newest first. A cursor that is none of ours: InvalidRequestError."""
+        ...
+
+    async def memory(self, scope: Scope, *, after: int, limit: int) -> tuple[tuple[int, MemoryEntry], ...]:
+        """Return memory items in the order of their commit, each with its position, from `after` on."""
+        ...
+
+    async def policy(self, policy_hash: str) -> PolicyEntry | None:
+        """Return a policy that decided, by its hash."""
+        ...
+
+    async def dangling(self, *, limit: int) -> tuple[DecisionEntry, ...]:
+        """Return decisions that await an outcome and have none, oldest first."""
+        ...
+
+    def health(self) -> StoreHealth:
+        """Tell the truth, at once."""
+        ...
+
+    async def close(self) -> None:
+        """Commit what is queued, then close. Safe to call twice."""
+        ...
