@@ -1,0 +1,277 @@
+"""The client's side of an exchange over aiohttp: bounded reading, framed writing, honest endings.
+
+Implements `pipeline.ports.Client`. Writes go straight to aiohttp's stream writer: its response
+classes prepare headers a relay has already prepared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_writer import HttpVersion11, StreamWriter
+from aiohttp.web_exceptions import HTTPException
+from aiohttp.web_protocol import PayloadAccessError, RequestPayloadError
+from multidict import CIMultiDict
+
+from gateway.kernel.bounds import BODY_DEADLINE_S
+from gateway.kernel.errors import (
+    GatewayError,
+    MalformedRequestError,
+    RequestTimeoutError,
+    TooLargeError,
+    UnsupportedMediaError,
+)
+from gateway.wire.errors import error_headers
+
+ErrorShape = Callable[[GatewayError, str], bytes]
+"""Makes an error's body, given the error and the request id."""
+
+_REASONS: Final = {
+    200: "OK",
+    202: "Accepted",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+_STATUS_LINES: Final = {status: f"HTTP/1.1 {status} {reason}" for status, reason in _REASONS.items()}
+_JSON: Final = ("content-type", "application/json")
+
+
+class Written(web.StreamResponse):
+    """Tells aiohttp that the answer has been written, and whether the connection lives on."""
+
+    def __init__(self, *, lives_on: bool) -> None:
+        super().__init__()
+        self._lives_on = lives_on
+
+    @property
+    def keep_alive(self) -> bool:
+        """The connection may carry another request."""
+        return self._lives_on
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing is left to prepare."""
+        del request
+
+    async def write_eof(self, data: bytes | bytearray | memoryview = b"") -> None:
+        """Nothing is left to write."""
+        del data
+
+
+class HttpClient:
+    """One request and its answer."""
+
+    __slots__ = ("_begun", "_body_bytes_max", "_broken", "_chunked", "_ends", "_request", "_shape", "_writer", "request_id")
+
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        *,
+        request_id: str,
+        shape: ErrorShape,
+        body_bytes_max: int,
+    ) -> None:
+        self._request = request
+        self._writer: StreamWriter = request.writer  # type: ignore[assignment]
+        self.request_id = request_id
+        self._shape = shape
+        self._body_bytes_max = body_bytes_max
+        self._begun = False
+        self._ends = False
+        self._broken = False
+        self._chunked = False
+
+    def serve_as(self, shape: ErrorShape, body_bytes_max: int) -> None:
+        """Take on the error shape and the body bound of the route that was found."""
+        self._shape = shape
+        self._body_bytes_max = body_bytes_max
+
+    # --- the request -----------------------------------------------------------------------------
+
+    @property
+    def method(self) -> str:
+        """The method, in capitals."""
+        return self._request.method
+
+    @property
+    def path(self) -> str:
+        """The target's path as it came, without the query."""
+        return self._request.raw_path.partition("?")[0]
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """The query's parameters in order."""
+        return parse_qsl(self._request.raw_path.partition("?")[2], keep_blank_values=True, max_num_fields=100)
+
+    @property
+    def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The headers as they came."""
+        return self._request.raw_headers
+
+    def header(self, name: str) -> str | None:
+        """Return a header's first value."""
+        return self._request.headers.get(name)
+
+    @property
+    def connected(self) -> bool:
+        """The client's side of the connection is up, as far as we know."""
+        transport = self._request.transport
+        return transport is not None and not transport.is_closing()
+
+    async def read(self) -> bytes:
+        """Return the whole body. Raises RequestError for one that is too large, too slow or not JSON."""
+        request = self._request
+        self._check_body_headers()
+        payload = request.content
+        if payload.at_eof():
+            return b""
+        if request.headers.get("expect", "").lower() == "100-continue":
+            await self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._writer.output_size = 0
+        try:
+            if payload.is_eof():
+                return self._bounded(await payload.readany())
+            async with asyncio.timeout(BODY_DEADLINE_S):
+                return await self._read_on()
+        except TimeoutError:
+            self._ends = True
+            raise RequestTimeoutError(f"the body did not arrive within {BODY_DEADLINE_S:g} s") from None
+        except (RequestPayloadError, PayloadAccessError, HttpProcessingError, HTTPException, ValueError):
+            self._ends = True
+            raise MalformedRequestError("the body's framing is broken", hint="see RFC 9112 section 7") from None
+
+    async def _read_on(self) -> bytes:
+        payload = self._request.content
+        pieces: list[bytes] = []
+        size = 0
+        while not payload.at_eof():
+            piece = await payload.readany()
+            size += len(piece)
+            if size > self._body_bytes_max:
+                break
+            pieces.append(piece)
+        return self._bounded(b"".join(pieces), size)
+
+    def _bounded(self, body: bytes, size: int | None = None) -> bytes:
+        if (len(body) if size is None else size) > self._body_bytes_max:
+            raise self._too_large()
+        return body
+
+    def _check_body_headers(self) -> None:
+        headers = self._request.headers
+        coding = headers.get("content-encoding", "identity").strip().lower()
+        if coding not in {"", "identity"}:
+            self._ends = True
+            raise UnsupportedMediaError(f"content-encoding `{coding[:40]}` is not read", hint="send it plain")
+        length = self._request.content_length
+        if length is not None and length > self._body_bytes_max:
+            raise self._too_large()
+        media = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        if self.method == "POST" and media != "application/json" and not media.endswith("+json"):
+            self._ends = True
+            raise UnsupportedMediaError(
+                f"content-type `{media[:80]}` is not read", hint="send `content-type: application/json`"
+            )
+
+    def _too_large(self) -> TooLargeError:
+        self._ends = True
+        return TooLargeError(f"the body is over {self._body_bytes_max} bytes")
+
+    # --- the answer ------------------------------------------------------------------------------
+
+    async def send_head(
+        self,
+        status: int,
+        headers: Sequence[tuple[str, str]],
+        *,
+        length: int | None,
+        flush: bool,
+    ) -> None:
+        """Begin the answer; see the port."""
+        writer = self._writer
+        block = CIMultiDict(headers)
+        if length is not None:
+            writer.length = length
+            block["content-length"] = str(length)
+        elif self._request.version >= HttpVersion11:
+            self._chunked = True
+            writer.enable_chunking()
+            block["transfer-encoding"] = "chunked"
+        else:
+            # HTTP/1.0 knows no chunks: the close is the end.
+            self._ends = True
+        if self._ends or not self._request.keep_alive:
+            self._ends = True
+            block["connection"] = "close"
+        self._begun = True
+        line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status"
+        await writer.write_headers(line, block)
+        if flush:
+            writer.send_headers()
+
+    async def send_chunk(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        await self._writer.write(data)
+
+    async def send_end(self) -> None:
+        """End the answer as whole."""
+        await self._writer.write_eof()
+
+    def break_off(self, last_event: bytes | None) -> None:
+        """End an answer so that it cannot be taken for whole; see the port."""
+        self._ends = self._broken = True
+        transport = self._request.transport
+        if transport is None:
+            return
+        if last_event is not None and self._chunked and not transport.is_closing():
+            self._writer.send_headers()
+            transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last_event), last_event))
+            transport.close()
+        else:
+            transport.abort()  # type: ignore[attr-defined]
+
+    async def send_error(self, error: GatewayError, *, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """Answer with an error in the shape of this route's API."""
+        own = [*headers] or [("x-request-id", self.request_id)]
+        body = self._shape(error, self.request_id)
+        await self.send(error.status, body, headers=[*own, *error_headers(error)])
+
+    async def send(
+        self,
+        status: int,
+        body: bytes,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        media: str | None = None,
+    ) -> None:
+        """Answer with a whole body, JSON unless `media` says otherwise."""
+        kind = _JSON if media is None else ("content-type", media)
+        await self.send_head(status, [kind, *headers], length=len(body), flush=False)
+        await self._writer.write(body)
+        await self._writer.write_eof()
+
+    @property
+    def begun(self) -> bool:
+        """The head of the answer has been made: no other may follow."""
+        return self._begun
+
+    def written(self) -> Written:
+        """Return what aiohttp is told when the handler is done."""
+        return Written(lives_on=not self._ends and not self._broken)

@@ -1,0 +1,332 @@
+"""Carries out what the exchange table commands, against ports. The table decides; this only obeys.
+
+The driver's own duty is to name what happened. It never chooses an order: persist comes before
+forward because `exchange.TABLE` has no other way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from gateway.kernel.clock import Clock
+from gateway.kernel.errors import (
+    GatewayError,
+    InternalError,
+    RequestError,
+    StoreError,
+    UpstreamBrokenError,
+    UpstreamError,
+)
+from gateway.kernel.ids import IdSource
+from gateway.kernel.types import Fate
+from gateway.pipeline.exchange import START, TABLE, Command, Event, State, Transition
+from gateway.pipeline.journal import event_entry
+from gateway.pipeline.ports import Admitted, Answer, Client, Judge, Recorder
+from gateway.pipeline.sighting import (
+    Observer,
+    Sighting,
+    content_length,
+    is_event_stream,
+    outcome_data,
+    own_headers,
+    refusal,
+)
+from gateway.records.types import Entry, EventEntry
+from gateway.store.port import Receipt
+from gateway.wire.errors import openai_error
+from gateway.wire.headers import relayed_response_headers
+from gateway.wire.openai import read_usage_of_body
+from gateway.wire.sse import StreamWatch, error_event
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a backend may be silent, in seconds."""
+
+    first_byte_s: float
+    idle_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every exchange of a server shares."""
+
+    recorder: Recorder
+    clock: Clock
+    ids: IdSource
+    observer: Observer
+    deadlines: Deadlines
+
+
+_BODY_KEPT_BYTES_MAX: Final = 256 * 1024
+"""Of an answer that is not streamed this much is kept to read its usage; larger ones go unread."""
+
+
+class Exchange:
+    """One request from its first byte to its fate."""
+
+    __slots__ = (
+        "_admitted",
+        "_answer",
+        "_around",
+        "_chunk",
+        "_client",
+        "_judge",
+        "_kept",
+        "_request_id",
+        "_watch",
+        "sighting",
+    )
+
+    def __init__(self, client: Client, judge: Judge, around: Surroundings, *, request_id: str) -> None:
+        self._client = client
+        self._judge = judge
+        self._around = around
+        self._request_id = request_id
+        self._admitted: Admitted | None = None
+        self._answer: Answer | None = None
+        self._watch: StreamWatch | None = None
+        self._chunk = b""
+        self._kept: list[bytes] = []
+        self.sighting = Sighting(around.clock.monotonic_s())
+
+    async def run(self) -> None:
+        """Follow the table to its end. Raises nothing but cancellation and ConnectionError: nobody listens."""
+        transition = START
+        try:
+            while True:
+                event = await self._carry_out(transition)
+                if transition.state is State.ENDED or event is None:
+                    return
+                transition = TABLE[transition.state, event]
+        except asyncio.CancelledError:
+            self._leave(transition, Event.SHUT_DOWN if self._client.connected else Event.CLIENT_LEFT)
+            raise
+        except ConnectionError:
+            self._leave(transition, Event.CLIENT_LEFT)
+            raise
+        finally:
+            self._finish()
+
+    async def _carry_out(self, transition: Transition) -> Event | None:
+        event: Event | None = None
+        for command in transition.commands:
+            at_once = _AT_ONCE.get(command)
+            if at_once is None:
+                event = await _WAITING[command](self)
+            else:
+                at_once(self, transition)
+        return event
+
+    def _leave(self, transition: Transition, event: Event) -> None:
+        """The client left, or we are stopping: only what never waits may still be done."""
+        if transition.state is not State.ENDED:
+            last = TABLE[transition.state, event]
+            for command in last.commands:
+                _AT_ONCE[command](self, last)
+
+    def _finish(self) -> None:
+        self._release()
+        self.sighting.ended_s = self._around.clock.monotonic_s()
+        self._around.observer.exchange_ended(self.sighting)
+
+    def _release(self) -> None:
+        if self._answer is not None and self._admitted is not None:
+            self._admitted.backend.release(self._answer)
+            self._answer = None
+
+    # --- read, decide, persist -------------------------------------------------------------------
+
+    async def _read(self) -> Event:
+        try:
+            self._chunk = await self._client.read()
+        except RequestError as error:
+            return self._note(error, Event.REQUEST_UNREADABLE)
+        return Event.REQUEST_READ
+
+    async def _decide(self) -> Event:
+        try:
+            admitted = self._judge.decide(self._chunk)
+        except GatewayError as error:
+            return self._note(error, Event.DECISION_FAILED)
+        except Exception as error:  # noqa: BLE001 - fail closed: whatever broke, nothing is forwarded
+            self._around.observer.internal_error(error)
+            return self._note(InternalError(), Event.DECISION_FAILED)
+        self._admitted = self.sighting.admitted = admitted
+        self.sighting.decided_s = self._around.clock.monotonic_s()
+        return Event.PERMITTED if admitted.decision.forwardable else Event.HELD
+
+    async def _persist(self) -> Event:
+        assert self._admitted is not None
+        return await self._commit(self._admitted.entries)
+
+    async def _persist_refusal(self) -> Event:
+        assert self._admitted is not None
+        self.sighting.fate = Fate.REFUSED
+        return await self._commit((*self._admitted.entries, self._outcome(self._admitted, Fate.REFUSED)))
+
+    async def _commit(self, entries: tuple[Entry, ...]) -> Event:
+        try:
+            await self._around.recorder.submit(entries)
+        except StoreError as error:
+            self.sighting.fate = None
+            return self._note(error, Event.COMMIT_FAILED)
+        return Event.COMMITTED
+
+    # --- forward, relay --------------------------------------------------------------------------
+
+    async def _forward(self) -> Event:
+        admitted = self._admitted
+        assert admitted is not None
+        clock = self._around.clock
+        self.sighting.forwarded_s = clock.monotonic_s()
+        try:
+            self._answer = await admitted.backend.send(
+                admitted.method,
+                admitted.path,
+                admitted.headers,
+                admitted.body,
+                first_byte_s=self._around.deadlines.first_byte_s,
+            )
+        except UpstreamError as error:
+            return self._note(error, Event.BACKEND_FAILED)
+        self.sighting.head_s = clock.monotonic_s()
+        self.sighting.status = self._answer.status
+        return Event.HEAD_ARRIVED
+
+    async def _relay_head(self) -> Event:
+        answer = self._answer
+        assert answer is not None
+        headers = own_headers(self.sighting, request_id=self._request_id)
+        for name, value in relayed_response_headers(answer.headers):
+            headers.append((name.decode("latin-1"), value.decode("latin-1")))
+        if is_event_stream(answer):
+            self._watch = StreamWatch()
+            headers.append(("x-accel-buffering", "no"))
+        length = content_length(answer)
+        await self._client.send_head(answer.status, headers, length=length, flush=not answer.buffered)
+        return await self._next_chunk(answer)
+
+    async def _relay_chunk(self) -> Event:
+        answer = self._answer
+        assert answer is not None
+        data = self._chunk
+        sighting = self.sighting
+        sighting.bytes_out += len(data)
+        if self._watch is not None:
+            self._watch.feed(data)
+            sighting.usage = self._watch.usage
+            if sighting.first_content_s is None and self._watch.content_seen:
+                sighting.first_content_s = self._around.clock.monotonic_s()
+        elif sighting.bytes_out <= _BODY_KEPT_BYTES_MAX:
+            self._kept.append(data)
+        await self._client.send_chunk(data)
+        return await self._next_chunk(answer)
+
+    async def _next_chunk(self, answer: Answer) -> Event:
+        try:
+            self._chunk = await answer.chunk(self._around.deadlines.idle_s)
+        except UpstreamError as error:
+            return self._note(error, Event.BODY_BROKE_OFF)
+        return Event.CHUNK_ARRIVED if self._chunk else self._judge_end(answer)
+
+    def _judge_end(self, answer: Answer) -> Event:
+        """End of file is not end of stream: say whether the answer is whole."""
+        if self._watch is not None and answer.status < 400:
+            if self._watch.error_seen:
+                return Event.BACKEND_REFUSED
+            whole = self._watch.done
+        else:
+            usage, readable = read_usage_of_body(b"".join(self._kept))
+            self.sighting.usage = usage
+            whole = answer.complete or readable
+        if whole:
+            return Event.BODY_COMPLETED if answer.status < 400 else Event.BACKEND_REFUSED
+        broken = UpstreamBrokenError("the backend ended its answer without its end mark")
+        return self._note(broken, Event.BODY_BROKE_OFF)
+
+    async def _relay_end(self) -> None:
+        await self._client.send_end()
+
+    async def _answer_error(self) -> None:
+        assert self.sighting.error is not None
+        await self._client.send_error(
+            self.sighting.error,
+            headers=own_headers(self.sighting, request_id=self._request_id),
+        )
+
+    async def _answer_refusal(self) -> None:
+        assert self._admitted is not None
+        await self._client.send_error(
+            refusal(self._admitted),
+            headers=own_headers(self.sighting, request_id=self._request_id),
+        )
+
+    # --- what never waits ------------------------------------------------------------------------
+
+    def _abort_backend(self, _: Transition) -> None:
+        self._release()
+
+    def _settle(self, transition: Transition) -> None:
+        assert transition.fate is not None
+        assert self._admitted is not None
+        self.sighting.fate = transition.fate
+        outcome = self._outcome(self._admitted, transition.fate)
+        try:
+            receipt = self._around.recorder.submit_outcome((outcome,))
+        except StoreError:
+            # The decision is on record without an outcome, and is marked unknown at the next start.
+            return
+        receipt.add_done_callback(_retrieve)
+
+    def _relay_break(self, _: Transition) -> None:
+        error = self.sighting.error or UpstreamBrokenError("the gateway is stopping")
+        self._client.break_off(None if self._watch is None else error_event(openai_error(error)))
+
+    def _note(self, error: GatewayError, event: Event) -> Event:
+        self.sighting.error = error
+        return event
+
+    def _outcome(self, admitted: Admitted, fate: Fate) -> EventEntry:
+        around = self._around
+        return event_entry(
+            event_id=around.ids.new(),
+            decision_id=admitted.decision.decision_id,
+            tenant=admitted.tenant,
+            at_ms=around.clock.wall_ms(),
+            event_type="outcome",
+            data=outcome_data(self.sighting, fate, now_s=around.clock.monotonic_s()),
+        )
+
+
+def _retrieve(receipt: asyncio.Future[Receipt]) -> None:
+    """Take note of a failed outcome, so that the loop does not complain: readiness already says so."""
+    if not receipt.cancelled():
+        receipt.exception()
+
+
+_WAITING: Final[Mapping[Command, Callable[[Exchange], Awaitable[Event | None]]]] = MappingProxyType(
+    {
+        Command.READ: Exchange._read,
+        Command.DECIDE: Exchange._decide,
+        Command.PERSIST: Exchange._persist,
+        Command.PERSIST_REFUSAL: Exchange._persist_refusal,
+        Command.FORWARD: Exchange._forward,
+        Command.RELAY_HEAD: Exchange._relay_head,
+        Command.RELAY_CHUNK: Exchange._relay_chunk,
+        Command.RELAY_END: Exchange._relay_end,
+        Command.ANSWER_ERROR: Exchange._answer_error,
+        Command.ANSWER_REFUSAL: Exchange._answer_refusal,
+    },
+)
+_AT_ONCE: Final[Mapping[Command, Callable[[Exchange, Transition], None]]] = MappingProxyType(
+    {
+        Command.ABORT_BACKEND: Exchange._abort_backend,
+        Command.SETTLE: Exchange._settle,
+        Command.RELAY_BREAK: Exchange._relay_break,
+    },
+)

@@ -1,0 +1,199 @@
+"""One exchange as a table: what may follow what, and the fate each path ends in.
+
+Events come in, commands go out; nothing here waits, reads or writes. Whatever carries the commands
+out (`pipeline.drive`) can only do what the table says, so "persist, then forward" is a fact about
+this table, and the tests prove it by walking every path.
+
+Two rules:
+
+1. Everything that decides the order of effects lives in `TABLE`.
+2. A path that reached a decision ends in exactly one fate. A request that was never decided (it
+   could not be read) has no record and no fate: nothing was forwarded and nothing was promised.
+
+The diagram in `docs/architecture.md` is drawn from this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from types import MappingProxyType
+from typing import Final
+
+from gateway.kernel.types import Fate
+
+
+class State(Enum):
+    """Where an exchange stands."""
+
+    READING = auto()
+    DECIDING = auto()
+    PERSISTING = auto()
+    PERSISTING_REFUSAL = auto()
+    FORWARDING = auto()
+    RELAYING = auto()
+    ENDED = auto()
+
+
+class Event(Enum):
+    """What happened: past tense."""
+
+    REQUEST_READ = auto()
+    REQUEST_UNREADABLE = auto()
+    PERMITTED = auto()
+    """The verdict is TRUST, or the mode is advisory."""
+    HELD = auto()
+    DECISION_FAILED = auto()
+    COMMITTED = auto()
+    COMMIT_FAILED = auto()
+    HEAD_ARRIVED = auto()
+    CHUNK_ARRIVED = auto()
+    BODY_COMPLETED = auto()
+    BACKEND_REFUSED = auto()
+    """The answer is whole and says that the backend did not do it (status 400 and above)."""
+    BODY_BROKE_OFF = auto()
+    BACKEND_FAILED = auto()
+    CLIENT_LEFT = auto()
+    SHUT_DOWN = auto()
+    """We are stopping and the drain time is over."""
+
+
+class Command(Enum):
+    """What to do next: imperative."""
+
+    READ = auto()
+    DECIDE = auto()
+    PERSIST = auto()
+    PERSIST_REFUSAL = auto()
+    """The decision and its outcome `refused`, in one commit."""
+    FORWARD = auto()
+    RELAY_HEAD = auto()
+    RELAY_CHUNK = auto()
+    RELAY_END = auto()
+    RELAY_BREAK = auto()
+    """End the client's answer so that it cannot be taken for a whole one."""
+    ABORT_BACKEND = auto()
+    SETTLE = auto()
+    """Append the outcome event with the transition's fate, and hand the observation on."""
+    ANSWER_ERROR = auto()
+    ANSWER_REFUSAL = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Where an event leads, what is to be done, in order, and the fate where one is sealed."""
+
+    state: State
+    commands: tuple[Command, ...] = ()
+    fate: Fate | None = None
+
+
+START: Final = Transition(State.READING, (Command.READ,))
+
+_LEFT: Final = Transition(State.ENDED, (Command.ABORT_BACKEND, Command.SETTLE), Fate.CLIENT_GONE)
+_STOPPED: Final = Transition(
+    State.ENDED,
+    (Command.ABORT_BACKEND, Command.SETTLE, Command.RELAY_BREAK),
+    Fate.CUT,
+)
+
+TABLE: Final[Mapping[tuple[State, Event], Transition]] = MappingProxyType(
+    {
+        (State.READING, Event.REQUEST_READ): Transition(State.DECIDING, (Command.DECIDE,)),
+        (State.READING, Event.REQUEST_UNREADABLE): Transition(State.ENDED, (Command.ANSWER_ERROR,)),
+        (State.READING, Event.CLIENT_LEFT): Transition(State.ENDED),
+        (State.READING, Event.SHUT_DOWN): Transition(State.ENDED),
+        (State.DECIDING, Event.PERMITTED): Transition(State.PERSISTING, (Command.PERSIST,)),
+        (State.DECIDING, Event.HELD): Transition(
+            State.PERSISTING_REFUSAL,
+            (Command.PERSIST_REFUSAL,),
+            Fate.REFUSED,
+        ),
+        (State.DECIDING, Event.DECISION_FAILED): Transition(State.ENDED, (Command.ANSWER_ERROR,)),
+        (State.PERSISTING, Event.COMMITTED): Transition(State.FORWARDING, (Command.FORWARD,)),
+        (State.PERSISTING, Event.COMMIT_FAILED): Transition(State.ENDED, (Command.ANSWER_ERROR,)),
+        # The record was queued and belongs to the store: its outcome is queued behind it.
+        (State.PERSISTING, Event.CLIENT_LEFT): Transition(State.ENDED, (Command.SETTLE,), Fate.CLIENT_GONE),
+        (State.PERSISTING, Event.SHUT_DOWN): Transition(
+            State.ENDED,
+            (Command.SETTLE, Command.RELAY_BREAK),
+            Fate.CUT,
+        ),
+        (State.PERSISTING_REFUSAL, Event.COMMITTED): Transition(State.ENDED, (Command.ANSWER_REFUSAL,)),
+        (State.PERSISTING_REFUSAL, Event.COMMIT_FAILED): Transition(State.ENDED, (Command.ANSWER_ERROR,)),
+        (State.PERSISTING_REFUSAL, Event.CLIENT_LEFT): Transition(State.ENDED),
+        (State.PERSISTING_REFUSAL, Event.SHUT_DOWN): Transition(State.ENDED),
+        (State.FORWARDING, Event.HEAD_ARRIVED): Transition(State.RELAYING, (Command.RELAY_HEAD,)),
+        (State.FORWARDING, Event.BACKEND_FAILED): Transition(
+            State.ENDED,
+            (Command.ABORT_BACKEND, Command.SETTLE, Command.ANSWER_ERROR),
+            Fate.FAILED,
+        ),
+        (State.FORWARDING, Event.CLIENT_LEFT): _LEFT,
+        (State.FORWARDING, Event.SHUT_DOWN): _STOPPED,
+        (State.RELAYING, Event.CHUNK_ARRIVED): Transition(State.RELAYING, (Command.RELAY_CHUNK,)),
+        (State.RELAYING, Event.BODY_COMPLETED): Transition(
+            State.ENDED,
+            (Command.SETTLE, Command.RELAY_END),
+            Fate.COMPLETE,
+        ),
+        (State.RELAYING, Event.BACKEND_REFUSED): Transition(
+            State.ENDED,
+            (Command.SETTLE, Command.RELAY_END),
+            Fate.FAILED,
+        ),
+        (State.RELAYING, Event.BODY_BROKE_OFF): Transition(
+            State.ENDED,
+            (Command.ABORT_BACKEND, Command.SETTLE, Command.RELAY_BREAK),
+            Fate.CUT,
+        ),
+        (State.RELAYING, Event.CLIENT_LEFT): _LEFT,
+        (State.RELAYING, Event.SHUT_DOWN): _STOPPED,
+    },
+)
+
+UNDECIDED: Final = frozenset({Event.REQUEST_UNREADABLE, Event.DECISION_FAILED, Event.COMMIT_FAILED})
+"""Events after which there is no record, or none that the store promises."""
+
+
+def step(state: State, event: Event) -> Transition:
+    """Return what follows. Raises KeyError for an event that the table does not foresee: a fault of ours."""
+    return TABLE[state, event]
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One way through the table, loops taken at most once."""
+
+    events: tuple[Event, ...]
+    commands: tuple[Command, ...]
+    fates: tuple[Fate, ...]
+
+
+def paths() -> Iterator[Path]:
+    """Yield every way from start to end, so that a test can assert over all of them."""
+    pending = [(START.state, Path((), START.commands, ()))]
+    while pending:
+        state, path = pending.pop()
+        if state is State.ENDED:
+            yield path
+            continue
+        for (origin, event), transition in TABLE.items():
+            if origin is state and not (transition.state is state and event in path.events):
+                fates = () if transition.fate is None else (transition.fate,)
+                longer = Path(
+                    (*path.events, event), path.commands + transition.commands, path.fates + fates
+                )
+                pending.append((transition.state, longer))
+
+
+def mermaid() -> str:
+    """Draw the table as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2", "    [*] --> READING"]
+    for (state, event), transition in TABLE.items():
+        commands = ", ".join(command.name.lower() for command in transition.commands)
+        fate = "" if transition.fate is None else f" [{transition.fate.value}]"
+        label = f"{event.name.lower()}{' / ' + commands if commands else ''}{fate}"
+        lines.append(f"    {state.name} --> {transition.state.name}: {label}")
+    return "\n".join([*lines, "    ENDED --> [*]", ""])

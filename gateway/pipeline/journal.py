@@ -1,0 +1,68 @@
+"""Turns what happened into entries for the store: decisions with their columns, outcomes with their facts."""
+
+from __future__ import annotations
+
+from gateway.engine.decide import Decision
+from gateway.kernel.canon import canonical_bytes
+from gateway.kernel.clock import rfc3339
+from gateway.kernel.types import JSONObject, Tenant
+from gateway.records.types import DecisionEntry, EventEntry
+
+
+def decision_entry(
+    decision: Decision,
+    *,
+    tenant: Tenant,
+    at_ms: int,
+    model: str | None = None,
+    correlation_id: str | None = None,
+    request_key: str | None = None,
+    request_digest: str | None = None,
+    awaits_outcome: bool,
+) -> DecisionEntry:
+    """Return the entry that keeps a decision."""
+    return DecisionEntry(
+        entry_id=decision.decision_id,
+        tenant=tenant,
+        at_ms=at_ms,
+        action_type=decision.action_type,
+        verdict=decision.verdict.value,
+        reason_codes=decision.reason_codes,
+        policy_hash=decision.policy_hash,
+        model=model,
+        correlation_id=correlation_id,
+        request_key=request_key,
+        request_digest=request_digest,
+        awaits_outcome=awaits_outcome,
+        body=decision.body,
+    )
+
+
+def event_entry(
+    *,
+    event_id: str,
+    decision_id: str,
+    tenant: Tenant,
+    at_ms: int,
+    event_type: str,
+    data: JSONObject,
+) -> EventEntry:
+    """Return the entry that keeps an event of a decision."""
+    body = canonical_bytes(
+        {
+            "at": rfc3339(at_ms),
+            "data": data,
+            "decision_id": decision_id,
+            "event_id": event_id,
+            "type": event_type,
+        },
+    )
+    return EventEntry(
+        entry_id=event_id,
+        tenant=tenant,
+        at_ms=at_ms,
+        decision_id=decision_id,
+        event_type=event_type,
+        body=body,
+    )
+

@@ -1,0 +1,196 @@
+"""Judges LLM requests: reads the body, asks the engine, and says what would be forwarded where.
+
+The DecisionRequest holds digests, counts and names, never a message (design: how each kind of
+traffic becomes a DecisionRequest). It is made by us and therefore valid as made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from gateway.auth.keys import Principal
+from gateway.engine.decide import Stamp, decide
+from gateway.kernel.canon import sha256_digest
+from gateway.kernel.clock import Clock
+from gateway.kernel.errors import ForbiddenError, InvalidRequestError, NotFoundError
+from gateway.kernel.ids import IdSource
+from gateway.kernel.types import JSONObject, Tenant
+from gateway.live import Live
+from gateway.pipeline.journal import decision_entry
+from gateway.pipeline.ports import Admitted, Backend
+from gateway.wire.headers import forwarded_request_headers
+from gateway.wire.openai import LlmRequest, Operation, read_llm_request
+
+
+class Catalogue(Protocol):
+    """Which backend serves a model."""
+
+    def backend_of(self, model: str) -> Backend | None:
+        """Return the backend that serves `model`, or None where nobody does."""
+        ...
+
+    @property
+    def models_backend(self) -> Backend:
+        """Who answers `GET /v1/models`."""
+        ...
+
+    def known(self) -> Sequence[str]:
+        """Return the models there are, for the error that says so."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every LLM judgement shares."""
+
+    live: Live
+    catalogue: Catalogue
+    clock: Clock
+    ids: IdSource
+    forward_authorization: bool
+    """Pass the client's own credential on: only where the gateway has no keys."""
+
+
+_NO_MODEL: Final = ""
+
+
+class LlmJudge:
+    """Judges one request of one principal."""
+
+    __slots__ = ("_bench", "_headers", "_operation", "_path", "_principal", "_request_id", "_traceparent")
+
+    def __init__(
+        self,
+        bench: Bench,
+        operation: Operation,
+        *,
+        path: str,
+        principal: Principal,
+        headers: Sequence[tuple[bytes, bytes]],
+        request_id: str,
+        traceparent: str | None,
+    ) -> None:
+        self._bench = bench
+        self._operation = operation
+        self._path = path
+        self._principal = principal
+        self._headers = headers
+        self._request_id = request_id
+        self._traceparent = traceparent
+
+    def decide(self, body: bytes) -> Admitted:
+        """Return the decided request.
+
+        Raises MalformedRequestError or InvalidRequestError for a body that is no request of this
+        API, NotFoundError for a model nobody serves, ForbiddenError where the key does not cover it.
+        """
+        facts = self._facts(body)
+        backend = self._backend(facts)
+        if not self._principal.may(self._operation.action_type):
+            raise ForbiddenError(
+                f"key `{self._principal.name}` does not cover `{self._operation.action_type}`",
+                hint="ask the operator to add it to the key's `actions`",
+            )
+        bench = self._bench
+        at_ms = bench.clock.wall_ms()
+        snapshot = bench.live.snapshot
+        request = self._request(body, facts, backend)
+        tenant = Tenant(self._principal.tenant)
+        decision = decide(
+            request,
+            policies=snapshot.policies,
+            advice=snapshot.memory.advise(request),
+            settings=snapshot.engine,
+            stamp=Stamp(bench.ids.new(), at_ms),
+        )
+        model = None if facts is None else facts.model
+        entry = decision_entry(
+            decision,
+            tenant=tenant,
+            at_ms=at_ms,
+            model=model,
+            correlation_id=self._request_id,
+            awaits_outcome=True,
+        )
+        return Admitted(
+            decision=decision,
+            tenant=tenant,
+            at_ms=at_ms,
+            entries=(entry,),
+            backend=backend,
+            method="GET" if self._operation is Operation.MODELS else "POST",
+            path=self._path,
+            headers=self._forwarded(),
+            body=body,
+            model=model,
+        )
+
+    def _facts(self, body: bytes) -> LlmRequest | None:
+        if self._operation is not Operation.MODELS:
+            return read_llm_request(self._operation, body)
+        if body:
+            raise InvalidRequestError("this request has no body", pointer="")
+        return None
+
+    def _backend(self, facts: LlmRequest | None) -> Backend:
+        catalogue = self._bench.catalogue
+        if facts is None:
+            return catalogue.models_backend
+        backend = catalogue.backend_of(facts.model)
+        if backend is None:
+            known = ", ".join(f"`{model}`" for model in catalogue.known()[:10]) or "none yet"
+            raise NotFoundError(
+                f"the model `{facts.model[:128]}` does not exist",
+                code="MODEL_NOT_FOUND",
+                pointer="/model",
+                hint=f"known models: {known}",
+            )
+        return backend
+
+    def _request(self, body: bytes, facts: LlmRequest | None, backend: Backend) -> JSONObject:
+        operation = self._operation
+        principal = self._principal
+        subject = {"id": principal.name, "type": "service"}
+        if principal.tenant is not None:
+            subject["tenant_id"] = principal.tenant
+        trace = {"correlation_id": self._request_id}
+        if self._traceparent is not None:
+            trace["span_id"] = self._traceparent
+        model = _NO_MODEL if facts is None else facts.model
+        return {
+            "schema_version": "decision_request.v0",
+            "trace": trace,
+            "subject": subject,
+            "action": {
+                "type": operation.action_type,
+                "intent": f"{model or 'list models'} via {operation.path}",
+                "target": {"system": backend.name, "resource_type": "model", "resource_id": model},
+            },
+            "evidence": _evidence(facts),
+            "context": {"mode": "digest_only", "digest": sha256_digest(body)},
+        }
+
+    def _forwarded(self) -> list[tuple[bytes, bytes]]:
+        bench = self._bench
+        headers = forwarded_request_headers(self._headers, keep_authorization=bench.forward_authorization)
+        headers.append((b"x-request-id", self._request_id.encode("ascii")))
+        return headers
+
+
+def _evidence(facts: LlmRequest | None) -> JSONObject:
+    if facts is None:
+        return {}
+    evidence: JSONObject = {
+        "model": facts.model,
+        "stream": facts.stream,
+        "estimated_input_tokens": facts.estimated_input_tokens,
+        "tools_count": facts.tools_count,
+        "choices_count": facts.choices,
+    }
+    if facts.max_tokens is not None:
+        evidence["max_tokens"] = facts.max_tokens
+    return evidence
+
+

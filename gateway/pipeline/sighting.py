@@ -1,0 +1,122 @@
+"""What an exchange came to: the facts of its outcome event, and the headers that tell the client of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.kernel.errors import GatewayError, RefusedError
+from gateway.kernel.types import Fate, JSONObject, Verdict
+from gateway.pipeline.ports import Admitted, Answer
+
+
+@dataclass(slots=True)
+class Sighting:
+    """Filled in as the exchange goes on. Times are seconds of the monotonic clock, None until they happen."""
+
+    began_s: float
+    decided_s: float | None = None
+    forwarded_s: float | None = None
+    head_s: float | None = None
+    first_content_s: float | None = None
+    ended_s: float | None = None
+    status: int | None = None
+    bytes_out: int = 0
+    usage: JSONObject | None = None
+    fate: Fate | None = None
+    error: GatewayError | None = None
+    admitted: Admitted | None = None
+
+
+class Observer(Protocol):
+    """Who is told how an exchange ended: metrics, log, and later the controller."""
+
+    def exchange_ended(self, sighting: Sighting) -> None:
+        """Take note; called once an exchange, also for those that were never decided."""
+        ...
+
+    def internal_error(self, error: BaseException) -> None:
+        """Take note of a fault of ours."""
+        ...
+
+
+def outcome_data(sighting: Sighting, fate: Fate, *, now_s: float) -> JSONObject:
+    """Return the data of an outcome event: the fate and what is known, durations in milliseconds."""
+    sent = sighting.forwarded_s
+    admitted = sighting.admitted
+    facts: JSONObject = {
+        "backend": admitted.backend.name if admitted is not None and sent is not None else None,
+        "bytes_out": sighting.bytes_out or None,
+        "duration_ms": millis(sighting.began_s, now_s),
+        "error": None if sighting.error is None else sighting.error.code,
+        "fate": fate.value,
+        "first_byte_ms": millis(sent, sighting.head_s),
+        "model": admitted.model if admitted is not None and sent is not None else None,
+        "status": sighting.status,
+        "ttft_ms": millis(sent, sighting.first_content_s),
+        "usage": sighting.usage,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def own_headers(sighting: Sighting, *, request_id: str) -> list[tuple[str, str]]:
+    """Return the few headers of ours that every answer carries."""
+    headers = [("x-request-id", request_id)]
+    admitted = sighting.admitted
+    if admitted is None:
+        return headers
+    headers.append(("x-lumyn-decision-id", admitted.decision.decision_id))
+    headers.append(("x-lumyn-verdict", admitted.decision.verdict.value))
+    if admitted.model:
+        headers.append(("x-lumyn-model", _printable(admitted.model)))
+    if (overhead_ms := millis(sighting.began_s, sighting.forwarded_s)) is not None:
+        headers.append(("x-lumyn-overhead-ms", str(overhead_ms)))
+    return headers
+
+
+_REFUSALS = {
+    Verdict.ABSTAIN: "the policy does not allow this request",
+    Verdict.ESCALATE: "a person must approve this request",
+    Verdict.QUERY: "the policy needs more evidence",
+    Verdict.TRUST: "the policy does not allow this request",
+}
+
+
+def refusal(admitted: Admitted) -> RefusedError:
+    """Return the error that tells a client of a verdict: which, why, and where to look."""
+    decision = admitted.decision
+    asked = ", ".join(query["field"] for query in decision.record.get("queries", ()))
+    text = _REFUSALS[decision.verdict] + (f": {asked}" if asked else "")
+    return RefusedError(
+        f"{text} ({', '.join(decision.reason_codes)})",
+        code=decision.reason_codes[0],
+        hint=f"decision {decision.decision_id} says why",
+    )
+
+
+def millis(start_s: float | None, end_s: float | None) -> float | None:
+    """Return a duration in milliseconds, to the microsecond, or None while an end is not known."""
+    return None if start_s is None or end_s is None else round((end_s - start_s) * 1000, 3)
+
+
+def content_length(answer: Answer) -> int | None:
+    """Return the length that the backend declared, or None where it sends chunks."""
+    if answer.status in {204, 304}:
+        return 0
+    for name, value in answer.headers:
+        if len(name) == len(b"content-length") and name.lower() == b"content-length":
+            return int(value)
+    return None
+
+
+def is_event_stream(answer: Answer) -> bool:
+    """Tell whether the answer is a stream of server-sent events."""
+    return any(
+        name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
+        for name, value in answer.headers
+    )
+
+
+def _printable(text: str) -> str:
+    """Model names are the client's words: in a header only visible ASCII may stand."""
+    return "".join(char if " " < char < "\x7f" else "?" for char in text[:128])

@@ -1,0 +1,216 @@
+"""One HTTP/1.1 connection to a backend: a request at a time, its answer as it arrives.
+
+A lean client on llhttp (httptools): at the size of LLM answers it costs a third of a general client,
+and it shows what a relay must know and a general client hides, namely whether a body came to its
+own end. It never retries, never follows a redirect, never decompresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final, cast
+
+import httptools
+
+from gateway.kernel.bounds import UPSTREAM_HEADER_BYTES_MAX
+from gateway.kernel.errors import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
+
+_PAUSE_AT_BYTES: Final = 256 * 1024
+"""A reader slower than its backend holds at most this much of the answer; then TCP pushes back."""
+_INTERIM_MAX: Final = 8
+"""1xx heads before the real one: two are usual (100, 103), a flood is an attack."""
+
+
+class Connection(asyncio.Protocol):
+    """Use: `send`, then `await head`, then `await chunk()` until it is empty; then it may be used again."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._chunks: deque[bytes] = deque()
+        self._buffered_bytes = 0
+        self._paused = False
+        self._head_bytes = 0
+        self._interim = 0
+        self._head_done = False
+        self._failure: UpstreamError | None = None
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.complete = False
+        """The body came to the end that its framing declared."""
+        self.framed = False
+        """The body has a declared end (a length or chunks); else only the peer's close ends it."""
+        self.idle_since = 0.0
+
+    # --- what the pool and the relay call --------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """The transport is gone or going: no request may be sent."""
+        return self._transport is None or self._transport.is_closing()
+
+    def send(self, head: bytes, body: bytes) -> None:
+        """Write one request. The connection must be open and have no answer outstanding."""
+        assert self._transport is not None
+        self._parser = httptools.HttpResponseParser(self)
+        self._chunks.clear()
+        self._buffered_bytes = self._head_bytes = self._interim = self.status = 0
+        self._head_done = self.complete = self.framed = False
+        self._failure = None
+        self.headers = []
+        if len(body) <= _PAUSE_AT_BYTES:
+            self._transport.write(head + body)
+        else:
+            self._transport.writelines((head, body))
+
+    async def head(self, timeout_s: float) -> None:
+        """Wait for the final status line and headers. Raises UpstreamError."""
+        while not self._head_done:
+            await self._wait(timeout_s, "no first byte")
+
+    async def chunk(self, timeout_s: float) -> bytes:
+        """Return all body bytes that have arrived, waiting for the first; empty at the end.
+
+        Raises UpstreamError where the answer broke off. Where the framing declares no end, a close by
+        the peer ends it and `complete` stays False: whether it is whole is for the content to say.
+        """
+        while not self._chunks:
+            if self.complete or (self._failure is None and self.closed and not self.framed):
+                return b""
+            await self._wait(timeout_s, "silence in the middle of an answer")
+        data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._buffered_bytes = 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        return data
+
+    @property
+    def buffered(self) -> bool:
+        """`chunk()` would return at once."""
+        return bool(self._chunks) or self.complete
+
+    @property
+    def reusable(self) -> bool:
+        """The answer is read to its end and the peer keeps the connection open."""
+        return (
+            self.complete
+            and not self.closed
+            and self._failure is None
+            and self._parser is not None
+            and bool(self._parser.should_keep_alive())
+        )
+
+    def abort(self) -> None:
+        """Close at once: the backend learns that nobody is listening any more."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- asyncio.Protocol ------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop."""
+        if self._parser is None or self.complete:
+            # Bytes that answer no request would be taken for the answer to the next one.
+            self._fail(UpstreamBrokenError("the backend sent bytes that answer no request"))
+            return
+        if not self._head_done:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail(UpstreamBrokenError("the backend wants to change the protocol"))
+        except (httptools.HttpParserError, UpstreamBrokenError) as error:
+            # llhttp wraps what a callback raises; the cause says what it was.
+            cause = error.__context__ if isinstance(error.__context__, UpstreamBrokenError) else None
+            self._fail(cause or UpstreamBrokenError("the backend's answer is not HTTP"))
+        else:
+            if not self._head_done and self._head_bytes > UPSTREAM_HEADER_BYTES_MAX:
+                self._fail(UpstreamBrokenError("the backend's response head is over the bound"))
+            elif self._buffered_bytes > _PAUSE_AT_BYTES and not self._paused and self._transport is not None:
+                self._paused = True
+                self._transport.pause_reading()
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop."""
+        if not self.complete and self._failure is None and (self.framed or not self._head_done or exc):
+            stage = "in the middle of its answer" if self._head_done else "before it answered"
+            self._failure = UpstreamBrokenError(f"the backend closed the connection {stage}")
+        self._transport = None
+        self._wake()
+
+    def eof_received(self) -> bool:
+        """Called by the loop: a half-closed backend has said all it will say."""
+        return False
+
+    # --- httptools callbacks ---------------------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by llhttp for each header, and for each trailer, which is dropped."""
+        if not self._head_done:
+            self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Called by llhttp at the end of a head, also of an interim one."""
+        assert self._parser is not None
+        self.status = self._parser.get_status_code()
+        if self.status < 200:
+            self._interim += 1
+            if self.status == 101 or self._interim > _INTERIM_MAX:
+                raise UpstreamBrokenError("the backend sent no final answer, only interim ones")
+            self.headers = []
+            return
+        names = {name.lower() for name, _ in self.headers}
+        self.framed = (
+            b"content-length" in names or b"transfer-encoding" in names or self.status in {204, 304}
+        )
+        self._head_done = True
+
+    def on_body(self, body: bytes) -> None:
+        """Called by llhttp for each piece of the body, chunk framing removed."""
+        self._chunks.append(body)
+        self._buffered_bytes += len(body)
+
+    def on_message_complete(self) -> None:
+        """Called by llhttp at the declared end, also of an interim answer."""
+        if self._head_done:
+            self.complete = True
+
+    # --- waiting ---------------------------------------------------------------------------------
+
+    async def _wait(self, timeout_s: float, what: str) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self.closed:
+            raise UpstreamBrokenError("the backend closed the connection")
+        waiter = self._waiter = self._loop.create_future()
+        deadline = self._loop.call_later(timeout_s, self._expire, timeout_s, what)
+        try:
+            await waiter
+        finally:
+            deadline.cancel()
+            self._waiter = None
+        if self._failure is not None and not self._chunks:
+            raise self._failure
+
+    def _expire(self, timeout_s: float, what: str) -> None:
+        self._fail(UpstreamTimeoutError(f"{what} from the backend for {timeout_s:g} s"))
+        self._wake()
+
+    def _fail(self, failure: UpstreamError) -> None:
+        if self._failure is None:
+            self._failure = failure
+        self.abort()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

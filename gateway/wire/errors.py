@@ -1,0 +1,74 @@
+"""The error bodies of each API. Errors are made in one tree; here they get the dress of the door they leave by."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import orjson
+
+from gateway.kernel.errors import ForbiddenError, GatewayError, RefusedError, UnauthorizedError
+from gateway.kernel.types import JSONObject
+
+
+def error_headers(error: GatewayError) -> list[tuple[str, str]]:
+    """Return the headers that tell a client whether and when to try again, and never more than we know."""
+    headers = [("x-should-retry", "true" if error.retryable else "false")]
+    if error.retry_after_s is not None:
+        seconds = max(error.retry_after_s, 0.001)
+        headers.append(("retry-after", str(max(1, round(seconds)))))
+        headers.append(("retry-after-ms", str(round(seconds * 1000))))
+    return headers
+
+
+def openai_error_body(error: GatewayError, *, decision_id: str | None = None) -> bytes:
+    """Return `{"error": {message, type, param, code}}`, as OpenAI's clients read it."""
+    return orjson.dumps({"error": openai_error(error, decision_id=decision_id)})
+
+
+def openai_error(error: GatewayError, *, decision_id: str | None = None) -> JSONObject:
+    """Return the inner error object; `decision_id` is added where there is a record to look up."""
+    message = error.message if error.hint is None else f"{error.message}: {error.hint}"
+    body: JSONObject = {
+        "message": message,
+        "type": _openai_type(error),
+        "param": None if error.pointer is None else dotted(error.pointer),
+        "code": _OPENAI_CODES.get(error.code, error.code),
+    }
+    if decision_id is not None:
+        body["decision_id"] = decision_id
+    return body
+
+
+def v0_error_body(error: GatewayError, *, request_id: str) -> bytes:
+    """Return the one JSON shape of `/v0` and `/admin`: `detail`, as in the contract, and its parts."""
+    detail: object = error.message if error.hint is None else f"{error.message}: {error.hint}"
+    if isinstance(error, UnauthorizedError):
+        detail = {"reason_code": error.code}
+    return orjson.dumps(
+        {"detail": detail, "reason_code": error.code, "pointer": error.pointer, "request_id": request_id},
+    )
+
+
+def dotted(pointer: str) -> str:
+    """Return a JSON pointer in the spelling OpenAI uses for `param`: `/messages/0/role` is `messages[0].role`."""
+    text = ""
+    for token in pointer.split("/")[1:]:
+        name = token.replace("~1", "/").replace("~0", "~")
+        text += f"[{name}]" if name.isdigit() else f".{name}" if text else name
+    return text
+
+
+_OPENAI_CODES: Final = {"MODEL_NOT_FOUND": "model_not_found", "AUTH_INVALID_KEY": "invalid_api_key"}
+"""Codes that clients of OpenAI test for by their own spelling."""
+
+
+def _openai_type(error: GatewayError) -> str:
+    if isinstance(error, RefusedError):
+        return "policy_denied"
+    if isinstance(error, UnauthorizedError):
+        return "authentication_error"
+    if isinstance(error, ForbiddenError):
+        return "permission_error"
+    if error.status == 429:
+        return "rate_limit_error"
+    return "invalid_request_error" if error.status < 500 else "server_error"

@@ -1,0 +1,143 @@
+"""Header names and values at the border: what may pass, in both directions, and what is refused.
+
+Both directions are re-serialised from parsed pairs, never relayed as bytes, so that a disagreement
+between two parsers has nothing to live on. Nothing here reads a socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+from gateway.kernel.errors import MalformedRequestError
+
+RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
+
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    },
+)
+"""RFC 9110 7.6.1, with the spellings that are in use though no standard names them."""
+
+_REQUEST_OWN: Final = HOP_BY_HOP | {
+    b"host",
+    b"content-length",
+    b"expect",
+    b"accept-encoding",
+    b"authorization",
+    b"x-request-id",
+    b"epp-profile",
+    b"x-data-parallel-rank",
+    b"x-prefiller-host-port",
+    b"x-prediction-based-scheduling",
+}
+"""Request headers that the gateway writes itself or that steer a backend past it."""
+
+_RESPONSE_OWN: Final = HOP_BY_HOP | {b"content-length", b"x-request-id", b"server", b"date"}
+
+CONTROL_PREFIXES: Final = (b"x-llm-d-", b"x-gateway-", b"x-slo-", b"x-lumyn-")
+"""Control headers of llm-d in every spelling, and our own: a client's copy is a forgery (llm-d.md A6)."""
+
+_TWINS: Final = _REQUEST_OWN | {b"content-type", b"content-encoding", b"cookie", b"forwarded"}
+
+_FORBIDDEN_IN_VALUE: Final = (b"\r", b"\n", b"\x00")
+
+
+def listed_in_connection(headers: RawHeaders) -> frozenset[bytes]:
+    """Return the lower-case names that `Connection` declares hop-by-hop (RFC 9110 7.6.1)."""
+    named: set[bytes] = set()
+    for name, value in headers:
+        if name.lower() == b"connection":
+            named.update(token.strip().lower() for token in value.split(b","))
+    return frozenset(named)
+
+
+def check_request_headers(headers: RawHeaders) -> None:
+    """Refuse what two servers might read differently.
+
+    Raises MalformedRequestError for a header that spells a framing, routing or control header with
+    an underscore (CGI-style back-ends take `Content_Length` for `Content-Length`), or for more than
+    one `Host`.
+    """
+    hosts = 0
+    for name, _ in headers:
+        if b"_" in name:
+            twin = name.lower().replace(b"_", b"-")
+            if twin in _TWINS or twin.startswith(CONTROL_PREFIXES):
+                raise MalformedRequestError(
+                    f"header `{name.decode('latin-1')}` imitates `{twin.decode('latin-1')}`",
+                    hint="spell header names with hyphens",
+                )
+        elif len(name) == 4 and name.lower() == b"host":
+            hosts += 1
+    if hosts > 1:
+        raise MalformedRequestError("more than one host header", hint="send exactly one")
+
+
+def forwarded_request_headers(headers: RawHeaders, *, keep_authorization: bool) -> list[tuple[bytes, bytes]]:
+    """Return the client's end-to-end headers, without framing, control and credentials.
+
+    Names with an underscore are dropped, as nginx does by default. `keep_authorization` passes the
+    client's credential on: only where the gateway has no keys of its own.
+    """
+    pairs = list(headers)
+    dropped = listed_in_connection(pairs)
+    kept: list[tuple[bytes, bytes]] = []
+    for name, value in pairs:
+        lower = name.lower()
+        if lower in _REQUEST_OWN:
+            if lower == b"authorization" and keep_authorization:
+                kept.append((name, value))
+            continue
+        if lower in dropped or b"_" in lower or lower.startswith(CONTROL_PREFIXES):
+            continue
+        kept.append((name, value))
+    return kept
+
+
+def relayed_response_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
+    """Return the backend's end-to-end headers, for the client.
+
+    Framing is ours to write. A value with CR, LF or NUL in it is dropped with its header: parsers
+    disagree on them, and a client may read two responses where we sent one.
+    """
+    pairs = list(headers)
+    dropped = listed_in_connection(pairs)
+    return [
+        (name, value)
+        for name, value in pairs
+        if (lower := name.lower()) not in _RESPONSE_OWN
+        and lower not in dropped
+        and not lower.startswith(b"x-lumyn-")
+        and not any(char in value for char in _FORBIDDEN_IN_VALUE)
+    ]
+
+
+_REQUEST_ID_CHARS_MAX: Final = 128
+_REQUEST_ID_ALPHABET: Final = frozenset(
+    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+=@",
+)
+
+
+def clean_request_id(value: str | None) -> str | None:
+    """Return a client's `x-request-id` if it is safe to log, store and forward, else None.
+
+    Safe is 1 to 128 characters of letters, digits and `-_.:/+=@`: every id format in use, and
+    nothing that a log viewer or a terminal would interpret.
+    """
+    if not value or len(value) > _REQUEST_ID_CHARS_MAX:
+        return None
+    try:
+        raw = value.encode("ascii")
+    except UnicodeEncodeError:
+        return None
+    return value if _REQUEST_ID_ALPHABET.issuperset(raw) else None
