@@ -59,6 +59,8 @@ class StoreHealth:
     """Entries committed since the store was opened."""
     last_commit_s: float
     """How long the last commit took."""
+    fatal: bool = False
+    """True where this process will never write again (a flush failed): it should leave, not wait."""
 
 
 class Store(Protocol):

@@ -1,0 +1,244 @@
+"""The store on SQLite: WAL, `synchronous=FULL`, one writing connection, a few reading ones.
+
+Each connection is an aiosqlite one and so has a thread of its own. A batch, and each read, is one function
+run on that thread: `aiosqlite.Connection._execute`, an internal of the pinned library, is the one door
+for that (its public calls hop once a statement); tests/unit/gateway/store/test_sqlite.py holds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+
+import aiosqlite
+
+from gateway.kernel.bounds import PAGE_DECISIONS_MAX, STORE_COMMIT_S
+from gateway.kernel.clock import Clock, Randomness
+from gateway.kernel.errors import GatewayError, StoreSetupError, StoreUnavailableError
+from gateway.kernel.ids import IdSource
+from gateway.kernel.types import Scope, Tenant
+from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
+from gateway.store import sqlite_read as read
+from gateway.store.place import prepare
+from gateway.store.port import DecisionFilter, Page, Receipt, StoreHealth
+from gateway.store.rows import seal
+from gateway.store.sqlite_commit import STATEMENTS_CACHED, Ledger, commit_error
+from gateway.store.sqlite_schema import migrate
+from gateway.store.writer import CommitError, Group, GroupWriter, Outcome
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READERS: Final = 2
+"""Reads are admin's and the idempotency look-up's; two keep a long listing from blocking a look-up."""
+BUSY_S: Final = STORE_COMMIT_S - 0.5
+"""How long SQLite waits for another process's lock: a little less than a commit may take in all."""
+PAGE_BYTES: Final = 8192
+"""A record of 1.5 kB with its columns takes 2.2 kB: a page of 4 KiB would hold one and waste the rest."""
+READ_CACHE_KIB: Final = 8 * 1024
+MEMORY_ITEMS_MAX: Final = 10_000
+"""Memory items in one read: some 5 MB."""
+
+
+async def open_sqlite(
+    path: str | Path, *, clock: Clock, randomness: Randomness, readers: int = READERS, busy_s: float = BUSY_S
+) -> SqliteStore:
+    """Open, and where needed make, a store in a local file.
+
+    `busy_s` bounds the wait for another process's lock. Raises `StoreSetupError`, one clear line each.
+    """
+    place = Path(path)
+    prepare(place)
+    writer = IdSource(clock, randomness).new()
+    connections: list[aiosqlite.Connection] = []
+    try:
+        connections.append(await _connect(place, busy_s, cached=STATEMENTS_CACHED))
+        ledger = await run(connections[0], _prepare_writing, str(place), writer, clock.wall_ms())
+        for _ in range(readers):
+            connections.append(await _connect(place, busy_s, cached=32))
+            await run(connections[-1], _prepare_reading)
+    except (sqlite3.Error, GatewayError) as error:
+        for connection in connections:
+            await connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise _setup_error(place, error) from error
+        raise
+    return SqliteStore(connections[0], connections[1:], ledger, clock)
+
+
+class SqliteStore:
+    """Implements `gateway.store.port.Store`; made by `open_sqlite`."""
+
+    def __init__(
+        self,
+        connection: aiosqlite.Connection,
+        readers: Sequence[aiosqlite.Connection],
+        ledger: Ledger,
+        clock: Clock,
+    ) -> None:
+        self._connection = connection
+        self._readers = readers
+        self._ledger = ledger
+        self._free: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
+        for reader in readers:
+            self._free.put_nowait(reader)
+        self._closed = False
+        self._group_writer = GroupWriter(_SqliteDriver(connection, ledger), clock)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def writer(self) -> str:
+        """The id under which this store writes its chain."""
+        return self._ledger.writer
+
+    def submit(self, entries: Sequence[Entry]) -> asyncio.Future[Receipt]:
+        """Enqueue entries; see `Store.submit`. Raises `InvalidRequestError` for a column of no database."""
+        return self._group_writer.submit(tuple(map(seal, entries)))
+
+    async def decision(self, scope: Scope, decision_id: str) -> DecisionEntry | None:
+        """Return one decision, or None if this scope has none of that id."""
+        return await self._read(read.decision, scope, decision_id)
+
+    async def decision_by_key(self, tenant: Tenant, request_key: str) -> DecisionEntry | None:
+        """Return the decision that holds an idempotency key of this tenant."""
+        return await self._read(read.decision_by_key, tenant, request_key)
+
+    async def events(self, scope: Scope, decision_id: str) -> tuple[EventEntry, ...]:
+        """Return the events of a decision, oldest first."""
+        return await self._read(read.events, scope, decision_id)
+
+    async def decisions(
+        self, scope: Scope, wanted: DecisionFilter, *, limit: int, cursor: str | None
+    ) -> Page:
+        """Return a page of decisions, newest first; `limit` is cut to 1..PAGE_DECISIONS_MAX."""
+        count = max(1, min(limit, PAGE_DECISIONS_MAX))
+        return await self._read(read.decisions, scope, wanted, count, cursor)
+
+    async def memory(self, scope: Scope, *, after: int, limit: int) -> tuple[tuple[int, MemoryEntry], ...]:
+        """Return memory items in the order of their commit, each with its position."""
+        return await self._read(read.memory, scope, after, max(1, min(limit, MEMORY_ITEMS_MAX)))
+
+    async def policy(self, policy_hash: str) -> PolicyEntry | None:
+        """Return a policy that decided, by its hash."""
+        return await self._read(read.policy, policy_hash)
+
+    async def dangling(self, *, limit: int) -> tuple[DecisionEntry, ...]:
+        """Return decisions that await an outcome and have none, oldest first."""
+        return await self._read(read.dangling, limit)
+
+    def health(self) -> StoreHealth:
+        """Tell the truth, at once."""
+        return self._group_writer.health()
+
+    async def close(self) -> None:
+        """Commit what is queued, then close. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._group_writer.close()
+        for connection in (*self._readers, self._connection):
+            await connection.close()
+
+    async def _read(
+        self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        if self._closed:
+            raise StoreUnavailableError("the store is closed")
+        connection = await self._free.get()
+        try:
+            return await run(connection, query, *args, **kwargs)
+        except sqlite3.Error as error:
+            raise StoreUnavailableError(f"the store cannot be read: {error}", retry_after_s=1.0) from error
+        finally:
+            self._free.put_nowait(connection)
+
+
+class _SqliteDriver:
+    """The `Driver` of the group writer: one hop to the writing thread a batch."""
+
+    def __init__(self, connection: aiosqlite.Connection, ledger: Ledger) -> None:
+        self._connection = connection
+        self._ledger = ledger
+        self.writer = ledger.writer
+
+    async def commit(self, groups: Sequence[Group]) -> Sequence[Outcome]:
+        """Make a batch durable."""
+        return await run(self._connection, self._commit, groups)
+
+    def _commit(self, _: sqlite3.Connection, groups: Sequence[Group]) -> Sequence[Outcome]:
+        return self._ledger.commit(groups)
+
+    async def probe(self) -> None:
+        """Make one small durable write."""
+        try:
+            await run(self._connection, _probe)
+        except sqlite3.Error as error:
+            raise commit_error(error) from error
+        except ValueError as error:  # aiosqlite's word for a connection that is closed
+            raise CommitError(str(error), fatal=True) from error
+
+
+async def run(
+    connection: aiosqlite.Connection,
+    function: Callable[Concatenate[sqlite3.Connection, P], T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Run a function of the plain connection on the connection's own thread, in one hop."""
+    hop: Callable[..., Awaitable[T]] = connection._execute  # noqa: SLF001 - see the module's docstring
+    return await hop(function, connection._conn, *args, **kwargs)  # noqa: SLF001 - as above
+
+
+async def _connect(path: Path, busy_s: float, *, cached: int) -> aiosqlite.Connection:
+    return await aiosqlite.connect(path, timeout=busy_s, isolation_level=None, cached_statements=cached)
+
+
+def _prepare_writing(connection: sqlite3.Connection, path: str, writer: str, now_ms: int) -> Ledger:
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise StoreSetupError(
+            f"{path} cannot be kept in WAL mode (it stays in {mode!r})",
+            hint="put it on an ordinary local disk",
+        )
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")
+    migrate(connection, path)
+    cursor = connection.execute(
+        "INSERT INTO writers (writer, started_ms, after_position) "
+        "SELECT ?, ?, ifnull(max(position), 0) FROM entries",
+        (writer, now_ms),
+    )
+    return Ledger(connection, writer, int(cursor.lastrowid or 0))
+
+
+def _prepare_reading(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute(f"PRAGMA cache_size = -{READ_CACHE_KIB}")
+
+
+def _probe(connection: sqlite3.Connection) -> None:
+    """Write and flush a page: the watermark of no writer (number 0)."""
+    connection.execute(
+        "INSERT INTO settled (writer, after_position) VALUES (0, 1) "
+        "ON CONFLICT (writer) DO UPDATE SET after_position = after_position + 1"
+    )
+
+
+def _setup_error(path: Path, error: sqlite3.Error) -> StoreSetupError:
+    name: Any = getattr(error, "sqlite_errorname", "")
+    hint = {
+        "SQLITE_NOTADB": "the file is no SQLite database: give storage.url a path of its own",
+        "SQLITE_BUSY": "another process holds a lock on it: find it with `fuser`",
+        "SQLITE_READONLY": "allow writing to the file and its directory",
+        "SQLITE_FULL": "free some disk space",
+    }.get(name, "run `lumyn verify` on a copy of it")
+    return StoreSetupError(f"cannot open {path}: {error}", hint=hint)

@@ -1,0 +1,129 @@
+"""The queries of the SQLite store: plain functions on a connection, run on the thread of a reader.
+
+Every query is scoped: the tenant is part of its WHERE, or the caller holds `EVERY_TENANT`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+from gateway.kernel.errors import InvalidRequestError
+from gateway.kernel.types import EveryTenant, Scope, Tenant
+from gateway.records.types import DecisionEntry, EventEntry, MemoryEntry, PolicyEntry
+from gateway.store.port import DecisionFilter, Page
+from gateway.store.rows import ENTRY_LIST, decision_of, event_of, memory_of, policy_of
+
+_DECISION: Final = f"SELECT {ENTRY_LIST} FROM entries WHERE kind = 'decision'"  # noqa: S608 - constants
+
+
+def decision(connection: sqlite3.Connection, scope: Scope, decision_id: str) -> DecisionEntry | None:
+    """Return one decision of this scope."""
+    condition, values = _scoped(scope)
+    sql = f"{_DECISION} AND entry_id = ?{condition}"
+    row = connection.execute(sql, (decision_id, *values)).fetchone()
+    return None if row is None else decision_of(row)
+
+
+def decision_by_key(connection: sqlite3.Connection, tenant: Tenant, request_key: str) -> DecisionEntry | None:
+    """Return the decision that holds an idempotency key."""
+    sql = f"{_DECISION} AND ifnull(tenant, x'') = ifnull(?, x'') AND request_key = ?"
+    row = connection.execute(sql, (tenant.tenant_id, request_key)).fetchone()
+    return None if row is None else decision_of(row)
+
+
+def events(connection: sqlite3.Connection, scope: Scope, decision_id: str) -> tuple[EventEntry, ...]:
+    """Return the events of a decision, oldest first."""
+    condition, values = _scoped(scope)
+    sql = (
+        f"SELECT {ENTRY_LIST} FROM entries WHERE kind = 'event' AND decision_id = ?{condition} "  # noqa: S608 - constants
+        "ORDER BY position"
+    )
+    return tuple(event_of(row) for row in connection.execute(sql, (decision_id, *values)))
+
+
+def decisions(
+    connection: sqlite3.Connection, scope: Scope, wanted: DecisionFilter, limit: int, cursor: str | None
+) -> Page:
+    """Return a page of decisions, newest first."""
+    condition, values = _scoped(scope)
+    more, more_values = _wanted(wanted)
+    before, before_values = _before(cursor)
+    index = "decisions_by_time" if isinstance(scope, EveryTenant) else "decisions_by_tenant"
+    sql = (
+        f"SELECT position, {ENTRY_LIST} FROM entries INDEXED BY {index} "  # noqa: S608 - constants
+        f"WHERE kind = 'decision'{condition}{more}{before} ORDER BY at_ms DESC, position DESC LIMIT ?"
+    )
+    rows = connection.execute(sql, (*values, *more_values, *before_values, limit + 1)).fetchall()
+    found = tuple(decision_of(row[1:]) for row in rows[:limit])
+    last = rows[limit - 1] if len(rows) > limit else None
+    return Page(found, None if last is None else f"{last[4]}-{last[0]}")
+
+
+def memory(
+    connection: sqlite3.Connection, scope: Scope, after: int, limit: int
+) -> tuple[tuple[int, MemoryEntry], ...]:
+    """Return memory items in the order of their commit, after a position."""
+    condition, values = _scoped(scope)
+    sql = (
+        f"SELECT position, {ENTRY_LIST} FROM entries INDEXED BY memory_by_position "  # noqa: S608 - constants
+        f"WHERE kind = 'memory' AND position > ?{condition} ORDER BY position LIMIT ?"
+    )
+    rows = connection.execute(sql, (after, *values, limit))
+    return tuple((row[0], memory_of(row[1:])) for row in rows)
+
+
+def policy(connection: sqlite3.Connection, policy_hash: str) -> PolicyEntry | None:
+    """Return a policy by its hash."""
+    sql = f"SELECT {ENTRY_LIST} FROM entries WHERE kind = 'policy' AND entry_id = ?"  # noqa: S608 - constants
+    row = connection.execute(sql, (policy_hash,)).fetchone()
+    return None if row is None else policy_of(row)
+
+
+def dangling(connection: sqlite3.Connection, limit: int) -> tuple[DecisionEntry, ...]:
+    """Return decisions that await an outcome and have none, oldest first."""
+    sql = f"""
+        SELECT {ENTRY_LIST} FROM entries AS waiting
+        WHERE kind = 'decision' AND awaits_outcome = 1 AND NOT EXISTS (
+          SELECT 1 FROM entries AS outcome INDEXED BY events_by_decision
+          WHERE outcome.kind = 'event' AND outcome.decision_id = waiting.entry_id
+          AND outcome.label = 'outcome')
+        ORDER BY position LIMIT ?
+    """  # noqa: S608 - constants
+    return tuple(decision_of(row) for row in connection.execute(sql, (limit,)))
+
+
+def _scoped(scope: Scope) -> tuple[str, tuple[Any, ...]]:
+    if isinstance(scope, EveryTenant):
+        return "", ()
+    return " AND tenant IS ?", (scope.tenant_id,)
+
+
+def _wanted(wanted: DecisionFilter) -> tuple[str, list[Any]]:
+    """Turn a filter into conditions that the listing's index answers without touching the rows."""
+    reason = None if wanted.reason_code is None else f'"{wanted.reason_code}"'
+    conditions: tuple[tuple[str, Any], ...] = (
+        (" AND at_ms >= ?", wanted.since_ms),
+        (" AND at_ms < ?", wanted.until_ms),
+        (" AND verdict = ?", wanted.verdict),
+        (" AND action_type = ?", wanted.action_type),
+        (" AND model = ?", wanted.model),
+        (" AND correlation_id = ?", wanted.correlation_id),
+        (" AND instr(reason_codes, ?) > 0", reason),
+    )
+    used = [(condition, value) for condition, value in conditions if value is not None]
+    return "".join(condition for condition, _ in used), [value for _, value in used]
+
+
+def _before(cursor: str | None) -> tuple[str, tuple[int, ...]]:
+    """Turn a cursor, `<at_ms>-<position>` of the last decision seen, into its condition."""
+    if cursor is None:
+        return "", ()
+    at_ms, dash, position = cursor.partition("-")
+    if not dash or not _is_count(at_ms) or not _is_count(position):
+        raise InvalidRequestError("not a cursor of ours", pointer="/cursor", hint="use next_cursor as given")
+    return " AND (at_ms, position) < (?, ?)", (int(at_ms), int(position))
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 18
