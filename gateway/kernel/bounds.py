@@ -48,6 +48,14 @@ SSE_LINE_BYTES_MAX: Final = 1 * MIB
 # --- documents and patterns --------------------------------------------------------------------
 JSON_DEPTH_MAX: Final = 64
 """A DecisionRequest nests 5 deep; Python's own encoder recurses to about 1,000."""
+CANON_DEPTH_MAX: Final = 96
+"""A record holds a request of `JSON_DEPTH_MAX` a few levels down; orjson writes at most 254."""
+LOOSE_DEPTH_MAX: Final = 128
+"""Bodies that we relay: JSON schemas of tools nest 20 to 30 deep; orjson reads at most 1,024."""
+WHOLE_MAX: Final = 2**53 - 1
+"""The largest whole number that every JSON reader keeps exactly (RFC 7493, 2.2)."""
+POINTER_CHARS_MAX: Final = 512
+"""A pointer in an error: the longest real path is about 60; keys are the caller's and may be long."""
 YAML_BYTES_MAX: Final = 256 * KIB
 """A policy of 1,000 rules is 200 KiB."""
 YAML_DEPTH_MAX: Final = 32
