@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import Final
 
 from gateway.kernel.errors import UnauthorizedError
+from gateway.kernel.types import EVERY_TENANT, Scope, Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +25,20 @@ class Principal:
     tenant: str | None
     actions: tuple[str, ...] = ("*",)
     intents: tuple[str, ...] = ("*",)
+    operator: bool = False
+    """May read every tenant's records: nobody else shares this gateway."""
+
+    @property
+    def scope(self) -> Scope:
+        """Whose records this principal may read."""
+        return EVERY_TENANT if self.operator else Tenant(self.tenant)
 
     def may(self, action_type: str) -> bool:
         """Tell whether the key covers an action type."""
         return any(pattern == "*" or fnmatchcase(action_type, pattern) for pattern in self.actions)
 
 
-LOCAL: Final = Principal("local", None)
+LOCAL: Final = Principal("local", None, operator=True)
 """Without configured keys everybody is this one principal, and the listener must be on loopback."""
 
 _UNKNOWN: Final = ("0" * 64).encode()

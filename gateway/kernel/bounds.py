@@ -71,3 +71,9 @@ STORE_COMMIT_S: Final = 5.0
 """A commit that takes longer fails its waiters: they can do better than to wait."""
 PAGE_DECISIONS_MAX: Final = 500
 """Decisions in one page of a listing."""
+
+# --- the process -------------------------------------------------------------------------------
+DRAIN_S: Final = 25.0
+"""For streams to end after SIGTERM: Kubernetes kills after 30."""
+EVENT_BODY_BYTES_MAX: Final = 64 * KIB
+"""A label or a note."""

@@ -76,10 +76,11 @@ class GuardedProtocol(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun")
         if status == 500:
-            body = openai_error_body(InternalError())
+            body = openai_error_body(InternalError(), "")
         else:
             body = openai_error_body(
-                MalformedRequestError("the request is not valid HTTP", hint="see RFC 9112")
+                MalformedRequestError("the request is not valid HTTP", hint="see RFC 9112"),
+                "",
             )
         answer = web.Response(status=status, body=body, content_type="application/json")
         answer.force_close()
@@ -98,7 +99,7 @@ class GuardedProtocol(RequestHandler):
         transport = self.transport
         if transport is None:
             return
-        body = openai_error_body(RequestTimeoutError("the request's headers did not arrive in time"))
+        body = openai_error_body(RequestTimeoutError("the request's headers did not arrive in time"), "")
         transport.write(
             b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n"
             b"content-length: %d\r\n\r\n%b" % (len(body), body),

@@ -1,4 +1,4 @@
-"""Paths to handlers: exact ones first, then prefixes with one segment behind them."""
+"""Paths to handlers: exact ones first, then patterns in which `*` stands for one segment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Handler = Callable[[HttpClient], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method on one path. A path that ends in `/*` takes one more segment."""
+    """One method on one path, in which a segment may be `*`."""
 
     method: str
     path: str
@@ -28,22 +28,23 @@ class Router:
     def __init__(self, routes: Sequence[Route], *, shapes: Mapping[str, ErrorShape], fallback: ErrorShape) -> None:
         """Take the routes, and the error shape of each path prefix."""
         self._exact: dict[str, dict[str, Route]] = {}
-        self._under: dict[str, dict[str, Route]] = {}
+        patterns: dict[str, dict[str, Route]] = {}
         for route in routes:
-            table = self._under if route.path.endswith("/*") else self._exact
-            table.setdefault(route.path.removesuffix("*"), {})[route.method] = route
+            table = patterns if "*" in route.path else self._exact
+            table.setdefault(route.path, {})[route.method] = route
+        self._patterns = [(path.split("/"), methods) for path, methods in patterns.items()]
         self._shapes = shapes
         self._fallback = fallback
 
     def find(self, method: str, path: str) -> Route:
         """Return the route. Raises NotFoundError or MethodNotAllowedError."""
-        methods = self._exact.get(path) or self._under.get(path[: path.rfind("/") + 1])
-        if methods is None or path.endswith("/"):
-            raise NotFoundError(f"no such path: {path[:128]}")
+        methods = self._exact.get(path) or self._match(path)
+        if methods is None:
+            raise NotFoundError("no such path")
         route = methods.get(method)
         if route is None:
             allowed = ", ".join(sorted(methods))
-            raise MethodNotAllowedError(f"{method[:16]} is not allowed here", hint=f"use {allowed}")
+            raise MethodNotAllowedError("this method is not allowed here", hint=f"use {allowed}")
         return route
 
     def shape_of(self, path: str) -> ErrorShape:
@@ -52,3 +53,13 @@ class Router:
             if path.startswith(prefix):
                 return shape
         return self._fallback
+
+    def _match(self, path: str) -> dict[str, Route] | None:
+        segments = path.split("/")
+        for pattern, methods in self._patterns:
+            if len(pattern) == len(segments) and all(
+                segment if wanted == "*" else segment == wanted
+                for wanted, segment in zip(pattern, segments, strict=True)
+            ):
+                return methods
+        return None

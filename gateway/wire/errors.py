@@ -20,26 +20,24 @@ def error_headers(error: GatewayError) -> list[tuple[str, str]]:
     return headers
 
 
-def openai_error_body(error: GatewayError, *, decision_id: str | None = None) -> bytes:
-    """Return `{"error": {message, type, param, code}}`, as OpenAI's clients read it."""
-    return orjson.dumps({"error": openai_error(error, decision_id=decision_id)})
+def openai_error_body(error: GatewayError, request_id: str) -> bytes:
+    """Return `{"error": {message, type, param, code}}`, as OpenAI's clients read it; the id is a header there."""
+    del request_id
+    return orjson.dumps({"error": openai_error(error)})
 
 
-def openai_error(error: GatewayError, *, decision_id: str | None = None) -> JSONObject:
-    """Return the inner error object; `decision_id` is added where there is a record to look up."""
+def openai_error(error: GatewayError) -> JSONObject:
+    """Return the inner error object, also for the event that ends a broken stream."""
     message = error.message if error.hint is None else f"{error.message}: {error.hint}"
-    body: JSONObject = {
+    return {
         "message": message,
         "type": _openai_type(error),
         "param": None if error.pointer is None else dotted(error.pointer),
         "code": _OPENAI_CODES.get(error.code, error.code),
     }
-    if decision_id is not None:
-        body["decision_id"] = decision_id
-    return body
 
 
-def v0_error_body(error: GatewayError, *, request_id: str) -> bytes:
+def v0_error_body(error: GatewayError, request_id: str) -> bytes:
     """Return the one JSON shape of `/v0` and `/admin`: `detail`, as in the contract, and its parts."""
     detail: object = error.message if error.hint is None else f"{error.message}: {error.hint}"
     if isinstance(error, UnauthorizedError):

@@ -1,0 +1,279 @@
+"""The composition root of the server: the one place that names concrete classes and joins the parts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Self
+
+from controller.llmd.sim.config import preset
+from controller.llmd.sim.server import EmbeddedSim
+from gateway.admin.health import HealthPages, Readiness
+from gateway.admin.records import RecordPages
+from gateway.auth.keys import KeyRing, Principal
+from gateway.config import Config, read_policy
+from gateway.engine.decide import EngineSettings
+from gateway.kernel.clock import Clock
+from gateway.kernel.ids import IdSource
+from gateway.kernel.types import Mode
+from gateway.listener.router import Router
+from gateway.listener.server import Listener
+from gateway.live import Live, Snapshot
+from gateway.memory.snapshot import MemoryIndex
+from gateway.pipeline.decisions import Decisions
+from gateway.pipeline.drive import Deadlines, Surroundings
+from gateway.pipeline.judge import Bench
+from gateway.pipeline.observe import ExchangeObserver
+from gateway.pipeline.tasks import spawn
+from gateway.policy.compile import compile_policy
+from gateway.policy.select import PolicySet
+from gateway.proxy.actions import ActionGate
+from gateway.proxy.openai import OpenAiProxy
+from gateway.records.types import PolicyEntry
+from gateway.store.open import open_store
+from gateway.store.port import Store
+from gateway.system import SystemClock, SystemRandomness
+from gateway.telemetry.log import LOG, start_log
+from gateway.telemetry.metrics import Metrics, StoreReading
+from gateway.upstream.backend import HttpBackend
+from gateway.upstream.catalogue import ModelCatalogue
+from gateway.upstream.pool import ConnectionPool
+from gateway.upstream.target import read_target
+from gateway.wire.errors import openai_error_body, v0_error_body
+
+_CATALOGUE_REFRESH_S: Final = 15.0
+"""How soon a model that a backend newly serves is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where a started gateway listens."""
+
+    port: int
+    admin_port: int
+
+
+class Gateway:
+    """A gateway in one event loop: `open`, `start`, and `close` when it is time."""
+
+    def __init__(self, config: Config, store: Store, policies: PolicySet, clock: Clock, ids: IdSource) -> None:
+        self._config = config
+        self._store = store
+        self._draining = False
+        self._embedded: EmbeddedSim | None = None
+        self._backends: list[HttpBackend] = []
+        self._clock = clock
+        self._ids = ids
+        self._refresh: asyncio.Task[None] | None = None
+        self._live = Live(
+            Snapshot(
+                policies=policies,
+                memory=MemoryIndex(),
+                engine=EngineSettings(
+                    mode=config.policy.mode,
+                    redaction_profile=config.redaction.profile,
+                    advisory_allowed=config.policy.advisory_allowed or config.policy.mode is Mode.ADVISORY,
+                ),
+                keys=_key_ring(config),
+            ),
+        )
+        self._metrics = Metrics()
+        self._decisions = Decisions(self._live, store, clock, ids)
+        self._data: Listener | None = None
+        self._admin: Listener | None = None
+
+    @classmethod
+    async def open(cls, config: Config) -> Self:
+        """Load the policies and open the store. Raises SetupError: then nothing listens."""
+        policies = load_policies(config)
+        clock, randomness = SystemClock(), SystemRandomness()
+        store = await open_store(config.storage.url, clock=clock, randomness=randomness)
+        gateway = cls(config, store, policies, clock, IdSource(clock, randomness))
+        await gateway._keep_policies(policies)
+        return gateway
+
+    async def start(self) -> Ports:
+        """Listen on both addresses. Raises SetupError."""
+        config = self._config
+        catalogue = await self._connect_backends()
+        health = HealthPages(self._readiness, self._metrics, facts=self._facts())
+        shapes = {"/v1/": openai_error_body}
+        around = self._surroundings(catalogue)
+        bench = Bench(self._live, catalogue, self._clock, self._ids, forward_authorization=not config.keys)
+        limits = config.limits
+        data_routes = (
+            *OpenAiProxy(bench, around, body_bytes_max=limits.llm_body_bytes_max).routes(),
+            *ActionGate(
+                self._live,
+                self._decisions,
+                signing_secret=config.service.signing_secret,
+                body_bytes_max=limits.decide_body_bytes_max,
+            ).routes(),
+            *health.routes(),
+        )
+        admin_routes = (
+            *RecordPages(self._store, self._decisions).routes(),
+            *health.routes(),
+            health.metrics_route(),
+        )
+        self._data = self._listener(Router(data_routes, shapes=shapes, fallback=v0_error_body))
+        self._admin = self._listener(Router(admin_routes, shapes={}, fallback=v0_error_body))
+        self._metrics.watch_in_flight(lambda: 0 if self._data is None else self._data.in_flight)
+        self._metrics.watch_store(self._store_reading)
+        listen = config.listen
+        admin_port = await self._admin.start(listen.admin_host, listen.admin_port)
+        port = await self._data.start(listen.host, listen.port)
+        self._refresh = spawn(self._keep_catalogue_fresh(catalogue), name="catalogue")
+        return Ports(port, admin_port)
+
+    async def close(self) -> None:
+        """Stop being ready, let running requests end, and close the ledger last."""
+        self._draining = True
+        if self._refresh is not None:
+            self._refresh.cancel()
+        if self._data is not None:
+            await self._data.drain(self._config.limits.drain_s)
+        for backend in self._backends:
+            await backend.close()
+        if self._embedded is not None:
+            await self._embedded.stop()
+        if self._admin is not None:
+            await self._admin.drain(1.0)
+        await self._store.close()
+
+    async def _connect_backends(self) -> ModelCatalogue:
+        config = self._config
+        named = [(backend.name, backend.url, backend.api_key, backend.connections_max) for backend in config.backends]
+        if not named:
+            self._embedded = EmbeddedSim(preset("llmd-demo"))
+            url = await self._embedded.start()
+            named = [("embedded", url, None, 1024)]
+        limits = config.limits
+        self._backends = [
+            HttpBackend(
+                name,
+                ConnectionPool(
+                    read_target(url, where=f"backends.{name}.url"),
+                    connections_max=connections_max,
+                    connect_s=limits.connect_s,
+                    keepalive_s=limits.upstream_keepalive_s,
+                ),
+                api_key=api_key,
+            )
+            for name, url, api_key, connections_max in named
+        ]
+        catalogue = ModelCatalogue(
+            self._backends,
+            [(model.name, model.backend) for model in config.models],
+            created_s=self._clock.wall_ms() // 1000,
+        )
+        if self._embedded is not None:
+            await catalogue.refresh()
+        return catalogue
+
+    async def _keep_catalogue_fresh(self, catalogue: ModelCatalogue) -> None:
+        while True:
+            await catalogue.refresh()
+            await asyncio.sleep(_CATALOGUE_REFRESH_S)
+
+    async def _keep_policies(self, policies: PolicySet) -> None:
+        """Keep the text of every policy that may decide, so that its records can be replayed."""
+        at_ms = self._clock.wall_ms()
+        await self._store.submit(
+            [
+                PolicyEntry(
+                    entry_id=policy.policy_hash,
+                    at_ms=at_ms,
+                    policy_id=policy.policy_id,
+                    policy_version=policy.policy_version,
+                    body=policy.text,
+                )
+                for policy in policies.policies
+            ],
+        )
+
+    def _surroundings(self, catalogue: ModelCatalogue) -> Surroundings:
+        config = self._config
+        observer = ExchangeObserver(
+            self._metrics,
+            models=_Known(catalogue.known),
+            log_decisions=config.log.decisions,
+        )
+        deadlines = Deadlines(first_byte_s=config.limits.first_byte_s, idle_s=config.limits.idle_s)
+        return Surroundings(self._store, self._clock, self._ids, observer, deadlines)
+
+    def _listener(self, router: Router) -> Listener:
+        limits = self._config.limits
+        return Listener(
+            router,
+            self._ids,
+            header_deadline_s=limits.header_deadline_s,
+            keepalive_s=limits.keepalive_s,
+        )
+
+    def _readiness(self) -> Readiness:
+        if self._draining:
+            return Readiness(ready=False, reason="draining")
+        health = self._store.health()
+        return Readiness(ready=health.ready, reason=health.reason)
+
+    def _store_reading(self) -> StoreReading:
+        health = self._store.health()
+        return StoreReading(health.ready, health.queued, health.committed, health.last_commit_s)
+
+    def _facts(self) -> dict[str, str]:
+        main = self._live.snapshot.policies.main
+        return {"policy_id": main.policy_id, "policy_hash": main.policy_hash}
+
+
+class _Known:
+    """The models that are known now, as a container."""
+
+    def __init__(self, known: Callable[[], object]) -> None:
+        self._known = known
+
+    def __contains__(self, model: object) -> bool:
+        models = self._known()
+        return isinstance(models, list) and model in models
+
+
+def load_policies(config: Config) -> PolicySet:
+    """Read and compile the configured policies. Raises InvalidPolicyError or InvalidConfigError."""
+    text, source = read_policy(config.policy.path)
+    main = compile_policy(text, source=source)
+    packs = []
+    for path in config.policy.packs:
+        text, source = read_policy(path)
+        packs.append(compile_policy(text, source=source))
+    return PolicySet(main, tuple(packs))
+
+
+def _key_ring(config: Config) -> KeyRing:
+    return KeyRing(
+        [(key.hash, Principal(key.name, key.tenant, key.actions, key.intents)) for key in config.keys],
+    )
+
+
+async def serve(config: Config, *, ready: Callable[[Ports], None]) -> None:
+    """Run a gateway until SIGTERM or SIGINT, then drain it. Raises SetupError."""
+    lines = start_log(config.log.level)
+    try:
+        gateway = await Gateway.open(config)
+        try:
+            ports = await gateway.start()
+            stop = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, stop.set)
+            ready(ports)
+            LOG.info("serving", extra={"facts": {"port": ports.port, "admin_port": ports.admin_port}})
+            await stop.wait()
+            LOG.info("draining")
+        finally:
+            with contextlib.suppress(asyncio.CancelledError):
+                await gateway.close()
+    finally:
+        lines.stop()

@@ -1,0 +1,167 @@
+"""Deciding as a service: a request in, its durable record out; reading records back with their events.
+
+Used by `POST /v0/decide`, by the admin pages and by the library. Nothing is forwarded here, so
+there is no exchange: a decision is made, committed, and returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from gateway.engine.decide import Decision, Stamp, decide
+from gateway.engine.storage import storage_unavailable
+from gateway.kernel.canon import digest as digest_of
+from gateway.kernel.clock import Clock
+from gateway.kernel.errors import (
+    ConflictError,
+    DuplicateKeyError,
+    InvalidRequestError,
+    NotFoundError,
+    StoreBusyError,
+    StoreUnavailableError,
+)
+from gateway.kernel.ids import IdSource
+from gateway.kernel.types import JSON, JSONObject, Scope, Tenant
+from gateway.live import Live
+from gateway.pipeline.journal import decision_entry, event_entry
+from gateway.records.types import DecisionEntry, EventEntry
+from gateway.store.port import Store
+
+EVENT_TYPES = frozenset({"outcome", "label", "note", "override"})
+"""The four types of the contract; approvals are overrides with a kind."""
+
+
+class Decisions:
+    """Decides, keeps, reads back."""
+
+    def __init__(self, live: Live, store: Store, clock: Clock, ids: IdSource) -> None:
+        self._live = live
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+
+    async def decide(self, request: JSONObject) -> bytes:
+        """Return the record of a validated request, as committed, or the one its key already has.
+
+        A repetition under the same `request_id` must be the same request, by digest and before
+        redaction: another one raises ConflictError. Where the store has failed the record says ABSTAIN
+        `STORAGE_UNAVAILABLE`; where it is only full, StoreBusyError.
+        """
+        tenant = Tenant(request["subject"].get("tenant_id"))
+        key = request.get("request_id")
+        digest = None if key is None else digest_of(request)
+        try:
+            if key is not None and (kept := await self._store.decision_by_key(tenant, key)) is not None:
+                return _same_request(kept, digest)
+            decision, at_ms = self._judge(request)
+            if "dry_run" in decision.record["extensions"]:
+                return decision.body
+            return await self._keep(request, decision, tenant, at_ms, key, digest)
+        except StoreBusyError:
+            raise
+        except StoreUnavailableError:
+            return self._abstain(request)
+
+    def _judge(self, request: JSONObject) -> tuple[Decision, int]:
+        snapshot = self._live.snapshot
+        at_ms = self._clock.wall_ms()
+        decision = decide(
+            request,
+            policies=snapshot.policies,
+            advice=snapshot.memory.advise(request),
+            settings=snapshot.engine,
+            stamp=Stamp(self._ids.new(), at_ms),
+        )
+        return decision, at_ms
+
+    async def _keep(
+        self,
+        request: JSONObject,
+        decision: Decision,
+        tenant: Tenant,
+        at_ms: int,
+        key: str | None,
+        digest: str | None,
+    ) -> bytes:
+        entry = decision_entry(
+            decision,
+            tenant=tenant,
+            at_ms=at_ms,
+            correlation_id=request.get("trace", {}).get("correlation_id"),
+            request_key=key,
+            request_digest=digest,
+            awaits_outcome=False,
+        )
+        try:
+            await self._store.submit((entry,))
+        except DuplicateKeyError:
+            # A twin was faster: the same request gets the twin's record.
+            kept = None if key is None else await self._store.decision_by_key(tenant, key)
+            if kept is None:
+                raise StoreUnavailableError("the idempotency key is held and its decision is not there") from None
+            return _same_request(kept, digest)
+        return decision.body
+
+    def _abstain(self, request: JSONObject) -> bytes:
+        snapshot = self._live.snapshot
+        return storage_unavailable(
+            request,
+            policies=snapshot.policies,
+            settings=snapshot.engine,
+            stamp=Stamp(self._ids.new(), self._clock.wall_ms()),
+        ).body
+
+    async def read(self, scope: Scope, decision_id: str) -> bytes:
+        """Return a record with its events in `decision_event_log`, which is absent while there are none.
+
+        Raises NotFoundError.
+        """
+        kept = await self._store.decision(scope, decision_id)
+        if kept is None:
+            raise NotFoundError("not found")
+        return with_events(kept.body, await self._store.events(scope, decision_id))
+
+    async def append_event(self, scope: Scope, decision_id: str, event_type: str, data: JSONObject) -> str:
+        """Append an event to a decision; return its id once it is durable. Raises NotFoundError."""
+        if event_type not in EVENT_TYPES:
+            wanted = ", ".join(sorted(EVENT_TYPES))
+            raise InvalidRequestError("unknown event type", pointer="/type", hint=f"use one of {wanted}")
+        kept = await self._store.decision(scope, decision_id)
+        if kept is None:
+            raise NotFoundError("not found")
+        event_id = self._ids.new()
+        entry = event_entry(
+            event_id=event_id,
+            decision_id=decision_id,
+            tenant=kept.tenant,
+            at_ms=self._clock.wall_ms(),
+            event_type=event_type,
+            data=data,
+        )
+        await self._store.submit((entry,))
+        return event_id
+
+
+def _same_request(kept: DecisionEntry, digest: str | None) -> bytes:
+    if kept.request_digest != digest:
+        raise ConflictError(
+            "the request_id was used for another request",
+            pointer="/request_id",
+            hint=f"decision {kept.entry_id} holds it; send a new request_id",
+        )
+    return kept.body
+
+
+def with_events(record: bytes, events: Sequence[EventEntry]) -> bytes:
+    """Return a record with its events, or the record's own bytes where there are none."""
+    if not events:
+        return record
+    value = orjson.loads(record)
+    value["decision_event_log"] = [_shown(orjson.loads(event.body)) for event in events]
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _shown(event: JSON) -> JSONObject:
+    return {name: event[name] for name in ("event_id", "at", "type", "data") if name in event}

@@ -1,0 +1,123 @@
+"""`/v0`: decide an action, read a decision, append an event, name the policy."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+import orjson
+
+from gateway.auth.keys import Principal
+from gateway.kernel.bounds import EVENT_BODY_BYTES_MAX
+from gateway.kernel.errors import (
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+    UnauthorizedError,
+)
+from gateway.kernel.ids import is_ulid
+from gateway.kernel.parse import parse_json
+from gateway.kernel.types import JSONObject
+from gateway.listener.client import HttpClient
+from gateway.listener.router import Route
+from gateway.live import Live
+from gateway.pipeline.decisions import Decisions
+from gateway.records.request import validate_request
+from gateway.wire.errors import v0_error_body
+
+_SIGNATURE: Final = "x-lumyn-signature"
+_SIGNED: Final = Principal("signed", None, operator=True)
+"""Whoever holds the signing secret runs the service that asks."""
+
+
+class ActionGate:
+    """Serves the `/v0` routes."""
+
+    def __init__(self, live: Live, decisions: Decisions, *, signing_secret: str | None, body_bytes_max: int) -> None:
+        self._live = live
+        self._decisions = decisions
+        self._secret = None if signing_secret is None else signing_secret.encode()
+        self._body_bytes_max = body_bytes_max
+
+    def routes(self) -> Sequence[Route]:
+        """Return what is served."""
+        return (
+            Route("POST", "/v0/decide", self._decide, v0_error_body, self._body_bytes_max),
+            Route("GET", "/v0/decisions/*", self._show, v0_error_body, 0),
+            Route("POST", "/v0/decisions/*/events", self._append, v0_error_body, EVENT_BODY_BYTES_MAX),
+            Route("GET", "/v0/policy", self._policy, v0_error_body, 0),
+        )
+
+    async def _decide(self, client: HttpClient) -> None:
+        body = await client.read()
+        principal = self._authenticate(client, body)
+        request = validate_request(parse_json(body))
+        _check_cover(principal, request)
+        record = await self._decisions.decide(request)
+        await client.send(200, record, headers=[("x-request-id", client.request_id)])
+
+    async def _show(self, client: HttpClient) -> None:
+        scope = self._authenticate(client, b"").scope
+        decision_id = client.path.rpartition("/")[2]
+        if not is_ulid(decision_id):
+            raise NotFoundError("not found")
+        await client.send(200, await self._decisions.read(scope, decision_id))
+
+    async def _append(self, client: HttpClient) -> None:
+        decision_id = client.path.split("/")[3]
+        body = await client.read()
+        scope = self._authenticate(client, body).scope
+        payload = parse_json(body)
+        if not isinstance(payload, dict):
+            raise InvalidRequestError("the body must be a JSON object", pointer="")
+        kind = payload.get("type")
+        if not isinstance(kind, str) or not kind.strip():
+            raise InvalidRequestError("payload.type must be a non-empty string", pointer="/type")
+        data = payload.get("data", {})
+        if not isinstance(data, dict):
+            raise InvalidRequestError("payload.data must be an object", pointer="/data")
+        event_id = await self._decisions.append_event(scope, decision_id, kind.strip(), data)
+        await client.send(200, orjson.dumps({"event_id": event_id}))
+
+    async def _policy(self, client: HttpClient) -> None:
+        self._authenticate(client, b"")
+        policies = self._live.snapshot.policies
+        main = policies.main
+        body = {
+            "policy_id": main.policy_id,
+            "policy_version": main.policy_version,
+            "policy_hash": main.policy_hash,
+            "packs": [
+                {"policy_id": pack.policy_id, "policy_version": pack.policy_version, "policy_hash": pack.policy_hash}
+                for pack in policies.packs
+            ],
+        }
+        await client.send(200, orjson.dumps(body))
+
+    def _authenticate(self, client: HttpClient, body: bytes) -> Principal:
+        """With a signing secret every call on `/v0` is signed; without one the API key says who asks."""
+        if self._secret is None:
+            return self._live.snapshot.keys.principal(client.header("authorization"))
+        presented = (client.header(_SIGNATURE) or "").strip()
+        if not presented:
+            raise UnauthorizedError("no signature", hint="send x-lumyn-signature: sha256:<hmac of the body>")
+        wanted = "sha256:" + hmac.new(self._secret, body, sha256).hexdigest()
+        if not hmac.compare_digest(wanted.encode(), presented.encode("utf-8", "surrogateescape")):
+            raise UnauthorizedError("the signature does not fit the body", code="AUTH_INVALID_SIGNATURE")
+        return _SIGNED
+
+
+def _check_cover(principal: Principal, request: JSONObject) -> None:
+    """A key with a tenant decides for that tenant and for no other."""
+    action_type = request["action"]["type"]
+    if not principal.may(action_type):
+        raise ForbiddenError(f"key `{principal.name}` does not cover `{action_type}`", pointer="/action/type")
+    if principal.tenant is not None and request["subject"].get("tenant_id") != principal.tenant:
+        raise ForbiddenError(
+            f"key `{principal.name}` belongs to another tenant",
+            pointer="/subject/tenant_id",
+            hint="send the key's own tenant_id",
+        )
+
