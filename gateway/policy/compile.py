@@ -15,7 +15,7 @@ from gateway.kernel.errors import InvalidPolicyError, Problem
 from gateway.kernel.types import JSON, Mode, Stage, Verdict
 from gateway.policy.conditions import Condition, ConditionError, compile_condition
 from gateway.policy.document import Node, read_document
-from gateway.policy.plan import PLAN_ENTRIES_MAX, ActionPlan, CompiledRule, build_plan, make_rule, row_bytes
+from gateway.policy.plan import PLAN_ENTRIES_MAX, ActionPlan, CompiledRule, build_plan, make_rule
 from gateway.policy.shape import RULE_STAGES, PolicyShape, RuleShape, kind, read_shape
 from gateway.records.reasons import REASON_CODES
 
@@ -59,7 +59,8 @@ class CompiledPolicy:
     """In file order."""
     scopes: tuple[Scope, ...]
     """Of each rule, in the same order."""
-    default_row: bytes
+    default_rule: CompiledRule
+    """Stands in for the rules where none matched."""
     plans: dict[str, ActionPlan]
     """By action type and by prefix (which ends in an asterisk); the empty key is for all others."""
     shape: PolicyShape
@@ -105,7 +106,9 @@ def compile_policy(text: bytes, *, source: str = "policy") -> CompiledPolicy:
         action_prefixes=prefixes,
         rules=rules,
         scopes=scopes,
-        default_row=row_bytes("DEFAULT", Stage.DEFAULT, shape.default_verdict, [code]),
+        default_rule=make_rule(
+            rule_id="DEFAULT", stage=Stage.DEFAULT, effect=shape.default_verdict, reason_codes=[code]
+        ),
         plans=_plans(shape, rules, scopes, names, prefixes, source),
         shape=shape,
         source=source,
@@ -138,9 +141,8 @@ class _Compiler:
             if key not in WHEN_KEYS:
                 self.problems.append(node.key_problem(f"rule {rule.rule_id}: unsupported when key: {key}"))
         for key in WHEN_KEYS:
-            node = members.get(key)
-            if node is not None:
-                return self._named_scope(rule, key, node)
+            if key in members:
+                return self._named_scope(rule, key, members[key])
         return Scope(everything=True)
 
     def _named_scope(self, rule: RuleShape, key: str, node: Node) -> Scope:
@@ -205,7 +207,9 @@ def _plans(
             by_name[name].append(index)
     entries = len(common) * len(by_name) + sum(map(len, by_name.values()))
     if entries > PLAN_ENTRIES_MAX:
-        message = f"{len(by_name)} action types times their rules come to {entries}, at most {PLAN_ENTRIES_MAX}"
+        message = (
+            f"{len(by_name)} action types times their rules come to {entries}, at most {PLAN_ENTRIES_MAX}"
+        )
         raise InvalidPolicyError([shape.root.problem(f"{message}: split it into packs")], source=source)
     position = {index: place for place, index in enumerate(order)}
 

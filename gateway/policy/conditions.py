@@ -21,7 +21,7 @@ from gateway.kernel.types import JSON
 from gateway.policy.shape import kind
 
 PATTERN_CHARS_MAX: Final = 1_000
-"""RE2 compiles a pattern of this length in well under a millisecond; longer ones are word lists: use `_in`."""
+"""RE2 compiles a pattern of this length in well under a millisecond; longer ones are lists: use `_in`."""
 PATTERN_MEMORY_BYTES_MAX: Final = 1024 * 1024
 """For one compiled pattern; `(\\w{1,100}){1,10}` needs 600 KiB, counted repetitions beyond it are refused."""
 MATCHED_CHARS_MAX: Final = 64 * 1024
@@ -38,23 +38,49 @@ class FactView(Protocol):
     """What a test may read: the engine's facts about one request."""
 
     @property
-    def evidence(self) -> Mapping[str, JSON]: ...
+    def evidence(self) -> Mapping[str, JSON]:
+        """The request's evidence, flat."""
+        ...
+
     @property
-    def target(self) -> Mapping[str, JSON]: ...
+    def target(self) -> Mapping[str, JSON]:
+        """`action.target`."""
+        ...
+
     @property
-    def subject(self) -> Mapping[str, JSON]: ...
+    def subject(self) -> Mapping[str, JSON]:
+        """`subject`."""
+        ...
+
     @property
-    def tags(self) -> Sequence[JSON]: ...
+    def tags(self) -> Sequence[JSON]:
+        """`action.tags`."""
+        ...
+
     @property
-    def roles(self) -> Sequence[JSON]: ...
+    def roles(self) -> Sequence[JSON]:
+        """`subject.roles`."""
+        ...
+
     @property
-    def amount_usd(self) -> Decimal | None: ...
+    def amount_usd(self) -> Decimal | None:
+        """None where it cannot be had."""
+        ...
+
     @property
-    def amount_currency(self) -> str | None: ...
+    def amount_currency(self) -> str | None:
+        """As sent."""
+        ...
+
     @property
-    def fx_rate_present(self) -> bool: ...
+    def fx_rate_present(self) -> bool:
+        """True for a rate above 0."""
+        ...
+
     @property
-    def failure_score(self) -> float: ...
+    def failure_score(self) -> float:
+        """What experience memory says."""
+        ...
 
 
 Test: TypeAlias = Callable[[FactView], bool]
@@ -246,7 +272,9 @@ def _kinds(key: str, values: Sequence[JSON]) -> frozenset[str]:
     for value in values:
         found = [name for name, classes in _CLASSES.items() if value.__class__ in classes]
         if not found and value is not None:
-            raise ConditionError(f"`{key}` compares with text, numbers, true, false or null, not {kind(value)}")
+            raise ConditionError(
+                f"`{key}` compares with text, numbers, true, false or null, not {kind(value)}"
+            )
         kinds.update(found)
     return frozenset(kinds)
 
@@ -311,12 +339,14 @@ def _compile_matches(key: str, read: Read, operand: JSON) -> _Compiled:
     if not isinstance(operand, str):
         raise ConditionError(f"`{key}` takes a pattern as text, not {kind(operand)}")
     if len(operand) > PATTERN_CHARS_MAX:
-        raise ConditionError(f"`{key}` has a pattern of {len(operand)} characters, at most {PATTERN_CHARS_MAX}")
+        raise ConditionError(
+            f"`{key}` has a pattern of {len(operand)} characters, at most {PATTERN_CHARS_MAX}"
+        )
     options = re2.Options()
     options.max_mem = PATTERN_MEMORY_BYTES_MAX
     options.log_errors = False
     try:
-        search = re2.compile(operand, options=options).search
+        search = re2.compile(operand, options=options).search  # type: ignore[no-untyped-call]
     except re2.error as error:
         raise ConditionError(f"`{key}` has a pattern that RE2 refuses: {_reason(error)}") from None
 

@@ -21,9 +21,9 @@ PLAN_ENTRIES_MAX: Final = 200_000
 """Rules times action types: a policy of 1,000 rules over 100 action types has 100,000, in 2 MiB."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CompiledRule:
-    """One rule, ready to run."""
+    """One rule, ready to run. Compared by identity, so that a set of matched rules can be a key."""
 
     rule_id: str
     stage: Stage
@@ -207,11 +207,9 @@ def _needs(rules: Sequence[CompiledRule]) -> tuple[Need, ...]:
         for condition in rule.conditions:
             key = condition.field.removeprefix("evidence.")
             kinds = condition.expects
-            typed = kinds and key != condition.field and condition.field != MEMORY_FIELD
+            typed = kinds and condition.field not in {key, MEMORY_FIELD}
             if typed and (key, kinds) not in needs:
                 needs[key, kinds] = _need(key, kinds, rule.rule_id)
-            # The rate is needed where it is asked for by name; the amount's own need of it is the
-            # engine's to judge, since a USD amount has none.
     return tuple(needs.values())
 
 

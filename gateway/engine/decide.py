@@ -1,0 +1,259 @@
+"""The decision: a validated request, policies and memory's advice in; a Decision Record out.
+
+Pure: the id and the time are handed in, nothing is read or written, and no validated request makes it
+raise. The record is written as canonical bytes piece by piece, because the request's bytes are needed
+twice (in the record and under `inputs_digest`) and most other pieces are the policy's and known
+beforehand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from gateway.engine.combine import Combined, combine, open_queries, uncertainty
+from gateway.engine.evaluate import evaluate
+from gateway.engine.explain import details, summary
+from gateway.engine.facts import derive, derived_features
+from gateway.kernel.canon import canonical_bytes, sha256_digest
+from gateway.kernel.clock import rfc3339
+from gateway.kernel.types import STAGES, JSONObject, Mode, Stage, Verdict
+from gateway.memory.types import NO_ADVICE, MemoryAdvice
+from gateway.policy.compile import CompiledPolicy
+from gateway.policy.plan import make_rule
+from gateway.policy.select import PolicySet
+from gateway.records.redact import redact_request
+
+ENGINE_VERSION: Final = "lumyn-engine.v0.1"
+"""Changes whenever the same inputs could give other record bytes; replay needs the same one."""
+STORAGE_UNAVAILABLE: Final = "STORAGE_UNAVAILABLE"
+
+_ORDER: Final = canonical_bytes([stage.value for stage in STAGES])
+_VERSION: Final = canonical_bytes(ENGINE_VERSION)
+_STORAGE_RULE: Final = make_rule(
+    rule_id="STORAGE", stage=Stage.DEFAULT, effect=Verdict.ABSTAIN, reason_codes=(STORAGE_UNAVAILABLE,)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What the configuration says of deciding."""
+
+    mode: Mode | None = None
+    """None leaves it to each policy's default."""
+    redaction_profile: str = "default"
+    """A floor: a request can only tighten it."""
+    advisory_allowed: bool = False
+    """Whether a request may ask for advisory mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """The identity of one decision: a ULID, and milliseconds since 1970 UTC."""
+
+    decision_id: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision and its record; `body` is what is stored and hashed."""
+
+    body: bytes
+    """The canonical bytes of the `decision_record.v0`."""
+    decision_id: str
+    verdict: Verdict
+    reason_codes: tuple[str, ...]
+    action_type: str
+    policy_hash: str
+    mode: Mode
+    inputs_digest: str
+    dry_run: bool = False
+    """The caller asked what would be decided: nothing is stored and nothing forwarded."""
+
+    @property
+    def record(self) -> JSONObject:
+        """The record as a value: read from `body` at each call, so that each caller owns its copy."""
+        record: JSONObject = orjson.loads(self.body)
+        return record
+
+    @property
+    def forwardable(self) -> bool:
+        """True where the action may go on once its record is durable."""
+        return not self.dry_run and (self.verdict is Verdict.TRUST or self.mode is Mode.ADVISORY)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything that a decision follows from, besides its stamp; a replay rebuilds it from a record."""
+
+    request: JSONObject
+    """As it was judged."""
+    recorded: JSONObject
+    """As it goes into the record: redacted."""
+    policy: CompiledPolicy
+    advice: MemoryAdvice
+    mode: Mode
+    extensions: JSONObject | None
+    dry_run: bool
+
+
+def decide(
+    request: JSONObject,
+    *,
+    policies: PolicySet,
+    advice: MemoryAdvice,
+    settings: EngineSettings,
+    stamp: Stamp,
+    extensions: JSONObject | None = None,
+) -> Decision:
+    """Return the decision on a validated `decision_request.v0`; never raises on one.
+
+    `extensions` are added to the record's own (`derived`, `dry_run`), which win on a clash of names.
+    """
+    question = _ask(request, policies, advice, settings, extensions)
+    return answer(question, stamp)
+
+
+def abstain_on_storage(
+    request: JSONObject, *, policies: PolicySet, settings: EngineSettings, stamp: Stamp
+) -> Decision:
+    """Return the ABSTAIN that says nothing could be recorded; it is itself not stored (contract 4)."""
+    question = _ask(request, policies, NO_ADVICE, settings, None)
+    combined = combine((_STORAGE_RULE,))
+    words = f"{request['action']['type']} is refused: its decision cannot be recorded."
+    reasons = _Reasons(combined, b"[]", b"[]", 1.0, canonical_bytes({"details": [], "summary": words}))
+    return _write(question, reasons, canonical_bytes(derived_features(derive(request, 0.0))), stamp)
+
+
+def answer(question: Question, stamp: Stamp) -> Decision:
+    """Return the decision that follows from a question; the same bytes whenever it is asked again."""
+    request, policy, advice = question.request, question.policy, question.advice
+    facts = derive(request, advice.failure_score)
+    evaluation = evaluate(policy, policy.plan(facts.action_type), facts)
+    combined = combine(evaluation.matched)
+    queries = open_queries(combined.verdict, evaluation, facts, request)
+    asked = (request.get("policy") or {}).get("mode")
+    explanation = {
+        "details": details(evaluation, facts, advice, mode=question.mode, asked=asked),
+        "summary": summary(facts, combined),
+    }
+    reasons = _Reasons(
+        combined=combined,
+        rows=combined.rows,
+        queries=canonical_bytes(queries) if queries else b"[]",
+        uncertainty=uncertainty(combined.verdict, advice.failure_score),
+        explanation=canonical_bytes(explanation),
+    )
+    return _write(question, reasons, canonical_bytes(derived_features(facts)), stamp)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reasons:
+    """What was found, as the pieces of the record that depend on it."""
+
+    combined: Combined
+    rows: bytes
+    queries: bytes
+    uncertainty: float
+    explanation: bytes
+
+
+def _ask(
+    request: JSONObject,
+    policies: PolicySet,
+    advice: MemoryAdvice,
+    settings: EngineSettings,
+    extensions: JSONObject | None,
+) -> Question:
+    policy = policies.for_action(request["action"]["type"])
+    return Question(
+        request=request,
+        recorded=redact_request(request, settings.redaction_profile),
+        policy=policy,
+        advice=advice,
+        mode=_mode(request, policy, settings),
+        extensions=extensions,
+        dry_run=(request.get("hints") or {}).get("dry_run") is True,
+    )
+
+
+def _mode(request: JSONObject, policy: CompiledPolicy, settings: EngineSettings) -> Mode:
+    """Return the mode in force: a request may always ask to be held, and to pass only where allowed."""
+    asked = (request.get("policy") or {}).get("mode")
+    if asked == Mode.ENFORCE or (asked == Mode.ADVISORY and settings.advisory_allowed):
+        return Mode(asked)
+    return settings.mode or policy.default_mode
+
+
+def _write(question: Question, reasons: _Reasons, derived: bytes, stamp: Stamp) -> Decision:
+    recorded, policy, advice = question.recorded, question.policy, question.advice
+    request = canonical_bytes(recorded)
+    snapshot = canonical_bytes(advice.snapshot)
+    inputs = b'{"derived":%b,"memory_snapshot":%b,"request":%b}' % (derived, snapshot, request)
+    inputs_digest = sha256_digest(inputs)
+    trace = recorded.get("trace")
+    combined = reasons.combined
+    body = (
+        b'{"created_at":"%b","decision_id":%b,"determinism":{"engine_version":%b,"evaluation_order":%b,'
+        b'"inputs_digest":"%b","memory_snapshot":%b},"explanation":%b,"extensions":%b,"matched_rules":%b,'
+        b'"obligations":%b,"policy":{"mode":"%b","policy_hash":"%b","policy_id":%b,"policy_version":%b},'
+        b'"queries":%b,"reason_codes":%b,"request":%b,"risk_signals":%b,'
+        b'"schema_version":"decision_record.v0","trace":%b,"verdict":"%b"}'
+    ) % (
+        rfc3339(stamp.at_ms).encode(),
+        canonical_bytes(stamp.decision_id),
+        _VERSION,
+        _ORDER,
+        inputs_digest.encode(),
+        snapshot,
+        reasons.explanation,
+        _extensions(question, derived),
+        reasons.rows,
+        combined.obligations,
+        question.mode.value.encode(),
+        policy.policy_hash.encode(),
+        canonical_bytes(policy.policy_id),
+        canonical_bytes(policy.policy_version),
+        reasons.queries,
+        combined.codes,
+        request,
+        _risk_signals(advice, reasons.uncertainty),
+        canonical_bytes(trace) if trace else b"{}",
+        combined.verdict.value.encode(),
+    )
+    return Decision(
+        body=body,
+        decision_id=stamp.decision_id,
+        verdict=combined.verdict,
+        reason_codes=combined.reason_codes,
+        action_type=recorded["action"]["type"],
+        policy_hash=policy.policy_hash,
+        mode=question.mode,
+        inputs_digest=inputs_digest,
+        dry_run=question.dry_run,
+    )
+
+
+def _extensions(question: Question, derived: bytes) -> bytes:
+    if not question.extensions and not question.dry_run:
+        return b'{"derived":%b}' % derived
+    merged = {**(question.extensions or {}), "derived": orjson.loads(derived)}
+    if question.dry_run:
+        merged["dry_run"] = True
+    return canonical_bytes(merged)
+
+
+def _risk_signals(advice: MemoryAdvice, score: float) -> bytes:
+    if not advice.hits and not advice.failure_score:
+        return b'{"failure_similarity":{"score":0,"top_k":[]},"uncertainty_score":%b}' % canonical_bytes(
+            score
+        )
+    hits = [
+        {"memory_id": hit.memory_id, "label": hit.label, "score": hit.score, "summary": hit.summary}
+        for hit in advice.hits
+    ]
+    similarity = {"score": advice.failure_score, "top_k": hits}
+    return canonical_bytes({"failure_similarity": similarity, "uncertainty_score": score})

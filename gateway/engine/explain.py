@@ -1,0 +1,113 @@
+"""Why, in words: one sentence, and one line for each rule, fault and remembered outcome.
+
+The words follow from the record's own inputs, so that a replay writes the same ones.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from gateway.engine.combine import Combined
+from gateway.engine.evaluate import Evaluation
+from gateway.engine.facts import Facts, number_text
+from gateway.kernel.amounts import decimal_text
+from gateway.kernel.types import JSON, Mode, Verdict
+from gateway.memory.types import MemoryAdvice
+from gateway.policy.conditions import Condition
+from gateway.policy.plan import CompiledRule
+
+DETAILS_MAX: Final = 50
+"""Lines; a record is read by people, and a policy that matches more often than this has other problems."""
+VALUE_CHARS_MAX: Final = 64
+"""Characters of a value in a line: enough to recognise an id."""
+
+_SAID: Final = {
+    Verdict.TRUST: "is trusted",
+    Verdict.ABSTAIN: "is refused",
+    Verdict.ESCALATE: "is held for a person",
+    Verdict.QUERY: "is held until what is missing is known",
+}
+_WORDS: Final = {
+    "is": "is",
+    "ne": "is not",
+    "in": "is one of",
+    "not_in": "is none of",
+    "gt": "is above",
+    "gte": "is at least",
+    "lt": "is below",
+    "lte": "is at most",
+    "matches": "matches",
+    "any": "has one of",
+    "all": "has all of",
+}
+
+
+def summary(facts: Facts, combined: Combined) -> str:
+    """Return one plain sentence: what happens to the action, and which rules say so."""
+    rules = ", ".join([f"{rule.rule_id} ({', '.join(rule.reason_codes)})" for rule in combined.deciding[:5]])
+    more = len(combined.deciding) - 5
+    tail = f" and {more} more" if more > 0 else ""
+    return f"{facts.action_type} {_SAID[combined.verdict]}: {rules}{tail}."
+
+
+def details(
+    evaluation: Evaluation, facts: Facts, advice: MemoryAdvice, *, mode: Mode, asked: JSON
+) -> list[str]:
+    """Return a line for each matched rule, each fault and what else bore on the verdict.
+
+    `asked` is the mode that the request asked for.
+    """
+    lines = [_rule_line(rule, evaluation, facts) for rule in evaluation.matched[:DETAILS_MAX]]
+    lines += [f"{fault.message}: this keeps the verdict from being TRUST" for fault in evaluation.faults]
+    if advice.hits or advice.failure_score:
+        score = number_text(advice.failure_score)
+        lines.append(f"memory holds {len(advice.hits)} similar outcomes, the nearest failure at {score}")
+    if mode is Mode.ADVISORY:
+        lines.append("the mode is advisory: the verdict is recorded and does not hold the action")
+    elif asked == Mode.ADVISORY:
+        lines.append("the request asked for advisory mode, which the configuration does not allow")
+    if len(lines) > DETAILS_MAX:
+        lines[DETAILS_MAX - 1 :] = [f"and {len(lines) - DETAILS_MAX + 1} more"]
+    return lines
+
+
+def _rule_line(rule: CompiledRule, evaluation: Evaluation, facts: Facts) -> str:
+    head = f"{rule.stage.value} {rule.rule_id} says {rule.effect.value} ({', '.join(rule.reason_codes)})"
+    if rule.requirement:
+        return f"{head}: missing {', '.join(evaluation.missing)}"
+    if rule.test is None:
+        return head
+    held = [_condition_words(item, facts) for item in rule.all_of]
+    held += [
+        _condition_words(item, facts) for group in rule.any_of or () for item in group if item.test(facts)
+    ]
+    return f"{head}: {' and '.join(held)}"
+
+
+def _condition_words(condition: Condition, facts: Facts) -> str:
+    value = condition.read(facts)
+    if condition.operator == "present":
+        return f"{condition.field} is {'present' if condition.operand else 'missing'}"
+    words = f"{condition.field} {_shown(value)} {_WORDS[condition.operator]} {_shown(condition.operand)}"
+    return words if condition.threshold is None else f"{words} ({condition.threshold})"
+
+
+def _shown(value: JSON) -> str:
+    if isinstance(value, Decimal):
+        return decimal_text(value)
+    if value is None:
+        return "(missing)"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return _cut(number_text(value))
+    if isinstance(value, list):
+        return _cut(f"[{', '.join(_shown(item) for item in value[:8])}{', ...' if len(value) > 8 else ''}]")
+    if isinstance(value, dict):
+        return "(a mapping)"
+    return _cut(f"`{value}`" if value else "(empty)")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= VALUE_CHARS_MAX else f"{text[: VALUE_CHARS_MAX - 3]}..."

@@ -1,0 +1,1 @@
+"""The built-in policies, carried in the wheel as package data."""
