@@ -36,8 +36,6 @@ READERS: Final = 2
 """Reads are admin's and the idempotency look-up's; two keep a long listing from blocking a look-up."""
 BUSY_S: Final = STORE_COMMIT_S - 0.5
 """How long SQLite waits for another process's lock: a little less than a commit may take in all."""
-PAGE_BYTES: Final = 8192
-"""A record of 1.5 kB with its columns takes 2.2 kB: a page of 4 KiB would hold one and waste the rest."""
 READ_CACHE_KIB: Final = 8 * 1024
 MEMORY_ITEMS_MAX: Final = 10_000
 """Memory items in one read: some 5 MB."""
@@ -202,7 +200,6 @@ async def _connect(path: Path, busy_s: float, *, cached: int) -> aiosqlite.Conne
 
 
 def _prepare_writing(connection: sqlite3.Connection, path: str, writer: str, now_ms: int) -> Ledger:
-    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise StoreSetupError(
