@@ -59,7 +59,9 @@ class Ports:
 class Gateway:
     """A gateway in one event loop: `open`, `start`, and `close` when it is time."""
 
-    def __init__(self, config: Config, store: Store, policies: PolicySet, clock: Clock, ids: IdSource) -> None:
+    def __init__(
+        self, config: Config, store: Store, policies: PolicySet, clock: Clock, ids: IdSource
+    ) -> None:
         self._config = config
         self._store = store
         self._draining = False
@@ -146,7 +148,10 @@ class Gateway:
 
     async def _connect_backends(self) -> ModelCatalogue:
         config = self._config
-        named = [(backend.name, backend.url, backend.api_key, backend.connections_max) for backend in config.backends]
+        named = [
+            (backend.name, backend.url, backend.api_key, backend.connections_max)
+            for backend in config.backends
+        ]
         if not named:
             self._embedded = EmbeddedSim(preset("llmd-demo"))
             url = await self._embedded.start()

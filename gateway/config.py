@@ -149,7 +149,9 @@ class Config(_Part):
         names = {backend.name for backend in self.backends}
         for model in self.models:
             if model.backend not in names:
-                raise ValueError(f"model `{model.name}` names the backend `{model.backend}`, which is not there")
+                raise ValueError(
+                    f"model `{model.name}` names the backend `{model.backend}`, which is not there"
+                )
         if not self.keys and not self.service.signing_secret and not is_loopback(self.listen.host):
             raise ValueError(
                 f"listen.host `{self.listen.host}` is public and no keys are configured: add `keys`, "

@@ -24,7 +24,9 @@ class Readiness:
 class HealthPages:
     """Serves liveness and readiness on any listener, metrics on the admin one."""
 
-    def __init__(self, readiness: Callable[[], Readiness], metrics: Metrics, *, facts: dict[str, str]) -> None:
+    def __init__(
+        self, readiness: Callable[[], Readiness], metrics: Metrics, *, facts: dict[str, str]
+    ) -> None:
         """`facts` are shown with readiness: version, policy hash."""
         self._readiness = readiness
         self._metrics = metrics

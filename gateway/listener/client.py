@@ -78,7 +78,17 @@ class Written(web.StreamResponse):
 class HttpClient:
     """One request and its answer."""
 
-    __slots__ = ("_begun", "_body_bytes_max", "_broken", "_chunked", "_ends", "_request", "_shape", "_writer", "request_id")
+    __slots__ = (
+        "_begun",
+        "_body_bytes_max",
+        "_broken",
+        "_chunked",
+        "_ends",
+        "_request",
+        "_shape",
+        "_writer",
+        "request_id",
+    )
 
     def __init__(
         self,
@@ -155,7 +165,9 @@ class HttpClient:
             raise RequestTimeoutError(f"the body did not arrive within {BODY_DEADLINE_S:g} s") from None
         except (RequestPayloadError, PayloadAccessError, HttpProcessingError, HTTPException, ValueError):
             self._ends = True
-            raise MalformedRequestError("the body's framing is broken", hint="see RFC 9112 section 7") from None
+            raise MalformedRequestError(
+                "the body's framing is broken", hint="see RFC 9112 section 7"
+            ) from None
 
     async def _read_on(self) -> bytes:
         payload = self._request.content

@@ -25,7 +25,9 @@ class Route:
 class Router:
     """Finds the route of a request; knows in which shape an unknown path is answered."""
 
-    def __init__(self, routes: Sequence[Route], *, shapes: Mapping[str, ErrorShape], fallback: ErrorShape) -> None:
+    def __init__(
+        self, routes: Sequence[Route], *, shapes: Mapping[str, ErrorShape], fallback: ErrorShape
+    ) -> None:
         """Take the routes, and the error shape of each path prefix."""
         self._exact: dict[str, dict[str, Route]] = {}
         patterns: dict[str, dict[str, Route]] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Final
 
 from aiohttp import web
@@ -14,12 +13,11 @@ from gateway.kernel.ids import IdSource
 from gateway.listener.client import HttpClient
 from gateway.listener.protocol import GuardedServer, c_parser_loaded
 from gateway.listener.router import Router
+from gateway.telemetry.log import LOG, name_fault
 from gateway.wire.headers import check_request_headers, clean_request_id
 
-_LOG: Final = logging.getLogger("lumyn")
 _BACKLOG: Final = 1024
 """Connections the kernel holds for us during a spike; the default of 100 drops SYNs at 1,000 users."""
-_POLL_S: Final = 0.02
 
 
 class Listener:
@@ -41,13 +39,16 @@ class Listener:
             keepalive_s=keepalive_s,
         )
         self._socket: asyncio.Server | None = None
+        self._emptied: asyncio.Future[None] | None = None
         self.in_flight = 0
         """Requests whose handler is running."""
 
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
         """Listen; return the port (the one chosen, where 0 was asked). Raises SetupError."""
         if not c_parser_loaded():
-            raise SetupError("aiohttp's C parser is not loaded", hint="unset AIOHTTP_NO_EXTENSIONS and reinstall")
+            raise SetupError(
+                "aiohttp's C parser is not loaded", hint="unset AIOHTTP_NO_EXTENSIONS and reinstall"
+            )
         loop = asyncio.get_running_loop()
         try:
             self._socket = await loop.create_server(
@@ -59,7 +60,9 @@ class Listener:
             )
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise SetupError(f"cannot listen on {host}:{port}: {reason}", hint="choose another port") from None
+            raise SetupError(
+                f"cannot listen on {host}:{port}: {reason}", hint="choose another port"
+            ) from None
         return int(self._socket.sockets[0].getsockname()[1])
 
     async def drain(self, deadline_s: float) -> None:
@@ -70,8 +73,9 @@ class Listener:
         self._server.pre_shutdown()
         loop = asyncio.get_running_loop()
         until = loop.time() + deadline_s
-        while self.in_flight and loop.time() < until:
-            await asyncio.sleep(_POLL_S)
+        self._emptied = loop.create_future()
+        if self.in_flight:
+            await asyncio.wait([self._emptied], timeout=max(until - loop.time(), 0))
         await self._server.shutdown(0)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -80,11 +84,15 @@ class Listener:
             return await self._answer(request)
         finally:
             self.in_flight -= 1
+            if not self.in_flight and self._emptied is not None and not self._emptied.done():
+                self._emptied.set_result(None)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
         request_id = clean_request_id(request.headers.get("x-request-id")) or self._ids.new()
-        client = HttpClient(request, request_id=request_id, shape=self._router.shape_of(path), body_bytes_max=0)
+        client = HttpClient(
+            request, request_id=request_id, shape=self._router.shape_of(path), body_bytes_max=0
+        )
         try:
             if not path.startswith("/"):
                 # An absolute target may name another host than `Host` does: two readers, two answers.
@@ -97,8 +105,8 @@ class Listener:
             await self._answer_error(client, error)
         except ConnectionError:
             client.break_off(None)
-        except Exception as error:
-            _LOG.exception("request %s failed: %s", request_id, type(error).__name__, exc_info=error)
+        except Exception as error:  # noqa: BLE001 - the last net: whatever broke gets an honest 500
+            LOG.error("request failed", extra={"facts": {"request_id": request_id, **name_fault(error)}})
             await self._answer_error(client, InternalError())
         return client.written()
 

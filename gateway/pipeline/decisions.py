@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from gateway.engine.decide import Decision, Stamp, decide
-from gateway.engine.storage import storage_unavailable
+from gateway.engine.decide import Decision, Stamp, abstain_on_storage, decide
 from gateway.kernel.canon import digest as digest_of
 from gateway.kernel.clock import Clock
 from gateway.kernel.errors import (
@@ -56,7 +55,7 @@ class Decisions:
             if key is not None and (kept := await self._store.decision_by_key(tenant, key)) is not None:
                 return _same_request(kept, digest)
             decision, at_ms = self._judge(request)
-            if "dry_run" in decision.record["extensions"]:
+            if decision.dry_run:
                 return decision.body
             return await self._keep(request, decision, tenant, at_ms, key, digest)
         except StoreBusyError:
@@ -100,13 +99,15 @@ class Decisions:
             # A twin was faster: the same request gets the twin's record.
             kept = None if key is None else await self._store.decision_by_key(tenant, key)
             if kept is None:
-                raise StoreUnavailableError("the idempotency key is held and its decision is not there") from None
+                raise StoreUnavailableError(
+                    "the idempotency key is held and its decision is not there"
+                ) from None
             return _same_request(kept, digest)
         return decision.body
 
     def _abstain(self, request: JSONObject) -> bytes:
         snapshot = self._live.snapshot
-        return storage_unavailable(
+        return abstain_on_storage(
             request,
             policies=snapshot.policies,
             settings=snapshot.engine,

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import ClassVar, Final
 
 from gateway.kernel.clock import Clock
 from gateway.kernel.errors import (
@@ -95,7 +95,7 @@ class Exchange:
         self.sighting = Sighting(around.clock.monotonic_s())
 
     async def run(self) -> None:
-        """Follow the table to its end. Raises nothing but cancellation and ConnectionError: nobody listens."""
+        """Follow the table to its end. Raises only cancellation and ConnectionError: nobody listens."""
         transition = START
         try:
             while True:
@@ -115,9 +115,9 @@ class Exchange:
     async def _carry_out(self, transition: Transition) -> Event | None:
         event: Event | None = None
         for command in transition.commands:
-            at_once = _AT_ONCE.get(command)
+            at_once = self._AT_ONCE.get(command)
             if at_once is None:
-                event = await _WAITING[command](self)
+                event = await self._WAITING[command](self)
             else:
                 at_once(self, transition)
         return event
@@ -127,7 +127,7 @@ class Exchange:
         if transition.state is not State.ENDED:
             last = TABLE[transition.state, event]
             for command in last.commands:
-                _AT_ONCE[command](self, last)
+                self._AT_ONCE[command](self, last)
 
     def _finish(self) -> None:
         self._release()
@@ -302,31 +302,31 @@ class Exchange:
             data=outcome_data(self.sighting, fate, now_s=around.clock.monotonic_s()),
         )
 
+    _WAITING: ClassVar[Mapping[Command, Callable[[Exchange], Awaitable[Event | None]]]] = MappingProxyType(
+        {
+            Command.READ: _read,
+            Command.DECIDE: _decide,
+            Command.PERSIST: _persist,
+            Command.PERSIST_REFUSAL: _persist_refusal,
+            Command.FORWARD: _forward,
+            Command.RELAY_HEAD: _relay_head,
+            Command.RELAY_CHUNK: _relay_chunk,
+            Command.RELAY_END: _relay_end,
+            Command.ANSWER_ERROR: _answer_error,
+            Command.ANSWER_REFUSAL: _answer_refusal,
+        },
+    )
+    _AT_ONCE: ClassVar[Mapping[Command, Callable[[Exchange, Transition], None]]] = MappingProxyType(
+        {
+            Command.ABORT_BACKEND: _abort_backend,
+            Command.SETTLE: _settle,
+            Command.RELAY_BREAK: _relay_break,
+        },
+    )
+    """What never waits, and so may still be done when the client has left or we are stopping."""
+
 
 def _retrieve(receipt: asyncio.Future[Receipt]) -> None:
     """Take note of a failed outcome, so that the loop does not complain: readiness already says so."""
     if not receipt.cancelled():
         receipt.exception()
-
-
-_WAITING: Final[Mapping[Command, Callable[[Exchange], Awaitable[Event | None]]]] = MappingProxyType(
-    {
-        Command.READ: Exchange._read,
-        Command.DECIDE: Exchange._decide,
-        Command.PERSIST: Exchange._persist,
-        Command.PERSIST_REFUSAL: Exchange._persist_refusal,
-        Command.FORWARD: Exchange._forward,
-        Command.RELAY_HEAD: Exchange._relay_head,
-        Command.RELAY_CHUNK: Exchange._relay_chunk,
-        Command.RELAY_END: Exchange._relay_end,
-        Command.ANSWER_ERROR: Exchange._answer_error,
-        Command.ANSWER_REFUSAL: Exchange._answer_refusal,
-    },
-)
-_AT_ONCE: Final[Mapping[Command, Callable[[Exchange, Transition], None]]] = MappingProxyType(
-    {
-        Command.ABORT_BACKEND: Exchange._abort_backend,
-        Command.SETTLE: Exchange._settle,
-        Command.RELAY_BREAK: Exchange._relay_break,
-    },
-)

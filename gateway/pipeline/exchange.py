@@ -182,9 +182,7 @@ def paths() -> Iterator[Path]:
         for (origin, event), transition in TABLE.items():
             if origin is state and not (transition.state is state and event in path.events):
                 fates = () if transition.fate is None else (transition.fate,)
-                longer = Path(
-                    (*path.events, event), path.commands + transition.commands, path.fates + fates
-                )
+                longer = Path((*path.events, event), path.commands + transition.commands, path.fates + fates)
                 pending.append((transition.state, longer))
 
 

@@ -65,4 +65,3 @@ def event_entry(
         event_type=event_type,
         body=body,
     )
-

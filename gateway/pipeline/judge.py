@@ -192,5 +192,3 @@ def _evidence(facts: LlmRequest | None) -> JSONObject:
     if facts.max_tokens is not None:
         evidence["max_tokens"] = facts.max_tokens
     return evidence
-
-

@@ -35,7 +35,9 @@ _SIGNED: Final = Principal("signed", None, operator=True)
 class ActionGate:
     """Serves the `/v0` routes."""
 
-    def __init__(self, live: Live, decisions: Decisions, *, signing_secret: str | None, body_bytes_max: int) -> None:
+    def __init__(
+        self, live: Live, decisions: Decisions, *, signing_secret: str | None, body_bytes_max: int
+    ) -> None:
         self._live = live
         self._decisions = decisions
         self._secret = None if signing_secret is None else signing_secret.encode()
@@ -90,7 +92,11 @@ class ActionGate:
             "policy_version": main.policy_version,
             "policy_hash": main.policy_hash,
             "packs": [
-                {"policy_id": pack.policy_id, "policy_version": pack.policy_version, "policy_hash": pack.policy_hash}
+                {
+                    "policy_id": pack.policy_id,
+                    "policy_version": pack.policy_version,
+                    "policy_hash": pack.policy_hash,
+                }
                 for pack in policies.packs
             ],
         }
@@ -120,4 +126,3 @@ def _check_cover(principal: Principal, request: JSONObject) -> None:
             pointer="/subject/tenant_id",
             hint="send the key's own tenant_id",
         )
-

@@ -24,7 +24,7 @@ _LINES_MAX: Final = 10_000
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: `at`, `level`, `event`, and what the line was given as `extra={"facts": ...}`."""
+    """One JSON object a line: `at`, `level`, `event`, and the facts given as `extra={"facts": ...}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""

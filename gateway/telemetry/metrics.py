@@ -141,8 +141,12 @@ class _StoreCollector(Collector):
 
     def _families(self) -> Iterator[Metric]:
         reading = self._read()
-        yield GaugeMetricFamily("lumyn_store_ready", "1 while records can be committed.", float(reading.ready))
-        yield GaugeMetricFamily("lumyn_store_queued", "Entries that wait for a commit.", float(reading.queued))
+        yield GaugeMetricFamily(
+            "lumyn_store_ready", "1 while records can be committed.", float(reading.ready)
+        )
+        yield GaugeMetricFamily(
+            "lumyn_store_queued", "Entries that wait for a commit.", float(reading.queued)
+        )
         yield CounterMetricFamily("lumyn_store_committed", "Entries committed.", float(reading.committed))
         yield GaugeMetricFamily(
             "lumyn_store_last_commit_seconds", "How long the last commit took.", reading.last_commit_s

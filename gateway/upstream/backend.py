@@ -28,7 +28,9 @@ class HttpBackend:
         self.name = name
         self._pool = pool
         self._host = pool.target.host_header
-        self._credential = b"" if api_key is None else f"authorization: Bearer {api_key}\r\n".encode("latin-1")
+        self._credential = (
+            b"" if api_key is None else f"authorization: Bearer {api_key}\r\n".encode("latin-1")
+        )
 
     async def send(
         self,

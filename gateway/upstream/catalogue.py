@@ -121,7 +121,12 @@ class ModelCatalogue:
         if model in self.known():
             return _local(self._described(model))
         message = f"the model `{model[:128]}` does not exist"
-        error = {"message": message, "type": "invalid_request_error", "param": "model", "code": "model_not_found"}
+        error = {
+            "message": message,
+            "type": "invalid_request_error",
+            "param": "model",
+            "code": "model_not_found",
+        }
         return _local({"error": error}, status=404)
 
     def release(self, answer: object) -> None:

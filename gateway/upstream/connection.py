@@ -170,9 +170,7 @@ class Connection(asyncio.Protocol):
             self.headers = []
             return
         names = {name.lower() for name, _ in self.headers}
-        self.framed = (
-            b"content-length" in names or b"transfer-encoding" in names or self.status in {204, 304}
-        )
+        self.framed = b"content-length" in names or b"transfer-encoding" in names or self.status in {204, 304}
         self._head_done = True
 
     def on_body(self, body: bytes) -> None:

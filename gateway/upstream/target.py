@@ -42,7 +42,9 @@ def read_target(url: str, *, where: str) -> Target:
     except ValueError as error:
         raise InvalidConfigError(f"{where}: `{url}` is no URL: {error}") from None
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-        raise InvalidConfigError(f"{where}: `{url}` is no http or https URL", hint="write http://host:port/v1")
+        raise InvalidConfigError(
+            f"{where}: `{url}` is no http or https URL", hint="write http://host:port/v1"
+        )
     if parts.username or parts.password:
         raise InvalidConfigError(f"{where}: a URL may not carry credentials", hint="use `api_key`")
     if parts.query or parts.fragment:

@@ -1,4 +1,4 @@
-"""The error bodies of each API. Errors are made in one tree; here they get the dress of the door they leave by."""
+"""The error bodies of each API. Errors are made in one tree; here they get the shape of the API they leave by."""
 
 from __future__ import annotations
 
