@@ -7,6 +7,7 @@ streamed ones a fixed number of events, in one write each.
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import uvloop
 
@@ -50,8 +51,7 @@ class Fast(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data

@@ -277,7 +277,7 @@ class Exchange:
         self.sighting.fate = transition.fate
         outcome = self._outcome(self._admitted, transition.fate)
         try:
-            receipt = self._around.recorder.submit_outcome((outcome,))
+            receipt = self._around.recorder.submit((outcome,), reserved=True)
         except StoreError:
             # The decision is on record without an outcome, and is marked unknown at the next start.
             return

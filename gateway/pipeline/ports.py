@@ -17,12 +17,8 @@ from gateway.store.port import Receipt
 class Recorder(Protocol):
     """The part of the store that an exchange uses."""
 
-    def submit(self, entries: Sequence[Entry]) -> asyncio.Future[Receipt]:
+    def submit(self, entries: Sequence[Entry], *, reserved: bool = False) -> asyncio.Future[Receipt]:
         """See `store.port.Store.submit`."""
-        ...
-
-    def submit_outcome(self, entries: Sequence[Entry]) -> asyncio.Future[Receipt]:
-        """See `store.port.Store.submit_outcome`."""
         ...
 
 

@@ -66,8 +66,11 @@ class StoreHealth:
 class Store(Protocol):
     """See the module's docstring. All waiting methods may raise `StoreUnavailableError`."""
 
-    def submit(self, entries: Sequence[Entry]) -> asyncio.Future[Receipt]:
+    def submit(self, entries: Sequence[Entry], *, reserved: bool = False) -> asyncio.Future[Receipt]:
         """Enqueue entries that are committed together or not at all, in this order.
+
+        `reserved` entries end what was admitted before (outcomes): they pass the bound of the queue,
+        because there are never more of them than admitted decisions, and refusing them would lose a fate.
 
         Raises `StoreBusyError` when the queue is full and `StoreUnavailableError` when the store has
         failed, both at once. The future raises `StoreUnavailableError` where the commit failed, and

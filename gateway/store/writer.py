@@ -90,11 +90,11 @@ class GroupWriter:
         self._wake: asyncio.Future[None] | None = None
         self._task = self._loop.create_task(self._run(), name="store-writer")
 
-    def submit(self, entries: tuple[Sealed, ...]) -> asyncio.Future[Receipt]:
+    def submit(self, entries: tuple[Sealed, ...], *, reserved: bool = False) -> asyncio.Future[Receipt]:
         """Queue a group; see `Store.submit` for what it promises and raises."""
         if self._reason or self._closing:
             raise self._unavailable()
-        if self._queued + len(entries) > STORE_QUEUE_MAX:
+        if self._queued + len(entries) > STORE_QUEUE_MAX and not reserved:
             raise StoreBusyError(
                 f"{self._queued} entries wait to be committed, the bound is {STORE_QUEUE_MAX}",
                 hint="send again a little later",

@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
         else:
             if not self._head_done and self._head_bytes > UPSTREAM_HEADER_BYTES_MAX:
                 self._fail(UpstreamBrokenError("the backend's response head is over the bound"))
-            elif self._buffered_bytes > _PAUSE_AT_BYTES and not self._paused and self._transport is not None:
+            elif self._buffered_bytes > _PAUSE_AT_BYTES and not self._paused:
                 self._paused = True
                 self._transport.pause_reading()
         self._wake()
