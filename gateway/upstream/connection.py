@@ -36,6 +36,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._interim = 0
         self._head_done = False
+        self._stays_open = False
         self._failure: UpstreamError | None = None
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
@@ -58,7 +59,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._chunks.clear()
         self._buffered_bytes = self._head_bytes = self._interim = self.status = 0
-        self._head_done = self.complete = self.framed = False
+        self._head_done = self.complete = self.framed = self._stays_open = False
         self._failure = None
         self.headers = []
         if len(body) <= _PAUSE_AT_BYTES:
@@ -97,13 +98,7 @@ class Connection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """The answer is read to its end and the peer keeps the connection open."""
-        return (
-            self.complete
-            and not self.closed
-            and self._failure is None
-            and self._parser is not None
-            and bool(self._parser.should_keep_alive())
-        )
+        return self.complete and self._stays_open and self._failure is None and not self.closed
 
     def abort(self) -> None:
         """Close at once: the backend learns that nobody is listening any more."""
@@ -181,7 +176,10 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Called by llhttp at the declared end, also of an interim answer."""
         if self._head_done:
+            assert self._parser is not None
             self.complete = True
+            # Asked here because llhttp forgets it as soon as this callback returns.
+            self._stays_open = bool(self._parser.should_keep_alive())
 
     # --- waiting ---------------------------------------------------------------------------------
 
