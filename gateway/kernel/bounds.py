@@ -79,3 +79,7 @@ DRAIN_S: Final = 25.0
 """For streams to end after SIGTERM: Kubernetes kills after 30."""
 EVENT_BODY_BYTES_MAX: Final = 64 * KIB
 """A label or a note."""
+# --- experience memory -------------------------------------------------------------------------
+MEMORY_CANDIDATES_MAX: Final = 500
+"""Newest items of a tenant and action type among which `top_k` is sought (contract 3). Failures have no
+such bound: the failure score is the best over all of them."""
