@@ -54,6 +54,8 @@ LOOSE_DEPTH_MAX: Final = 128
 """Bodies that we relay: JSON schemas of tools nest 20 to 30 deep; orjson reads at most 1,024."""
 WHOLE_MAX: Final = 2**53 - 1
 """The largest whole number that every JSON reader keeps exactly (RFC 7493, 2.2)."""
+AMOUNT_SCALE_MAX: Final = 40
+"""Decimal places of an amount or a rate: 17 digits of a double behind the 20 zeros of the smallest coin."""
 POINTER_CHARS_MAX: Final = 512
 """A pointer in an error: the longest real path is about 60; keys are the caller's and may be long."""
 YAML_BYTES_MAX: Final = 256 * KIB

@@ -33,6 +33,8 @@ _NOT_BRACKET: Final = re.compile(r"[^\[\]{}]+")
 _ONE_KIND: Final = str.maketrans("{}", "[]")
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _NOT_COMPACT: Final = object()
+_FIRST_KEY_BYTES: Final = 64
+"""A writer that puts a space after colons shows it here already; a wrong guess only costs time."""
 _NUMBER_HINT: Final = "write a number that a double holds exactly, or send it as a string"
 
 
@@ -60,7 +62,7 @@ def parse_json(data: bytes | str, *, depth_max: int = JSON_DEPTH_MAX) -> JSON:
     text = _text(data)
     if text.count("[") + text.count("{") > depth_max:
         _check_depth(text, depth_max)
-    if isinstance(data, bytes) and b'": ' not in data:
+    if isinstance(data, bytes) and data.find(b'": ', 0, _FIRST_KEY_BYTES) < 0:
         value = _compact(data)
         if value is not _NOT_COMPACT:
             return value
@@ -70,7 +72,7 @@ def parse_json(data: bytes | str, *, depth_max: int = JSON_DEPTH_MAX) -> JSON:
         raise _refusal(text) from None
     except JSONDecodeError as error:
         raise _malformed(error.msg, error.lineno, error.colno) from None
-    if "\\u" in text and _SURROGATE_ESCAPE.search(text):
+    if ("\\u" in text and _SURROGATE_ESCAPE.search(text)) or (text is data and not encodable(text)):
         _check_surrogates(value)
     return value
 
@@ -89,9 +91,9 @@ def parse_loose_json(data: bytes, *, unique_everywhere: bool = False) -> JSON:
     if data.count(b"[") + data.count(b"{") > LOOSE_DEPTH_MAX:
         _check_tree_depth(value)  # before `dumps`, which raises at 254
     # What orjson writes again as the same bytes has no twins: a dict holds each key once.
-    if orjson.dumps(value) != data and (
-        unique_everywhere or (type(value) is dict and not _surely_unique(data, value))
-    ):
+    if data.find(b'": ', 0, _FIRST_KEY_BYTES) < 0 and orjson.dumps(value) == data:
+        return value
+    if unique_everywhere or (type(value) is dict and not _surely_unique(data, value)):
         _check_unique(data, every_level=unique_everywhere)
     return value
 
@@ -347,8 +349,8 @@ def _check_unique(data: bytes, *, every_level: bool) -> None:
 
 
 def _check_tree_depth(value: JSON) -> None:
-    level = [value]
-    for _ in range(LOOSE_DEPTH_MAX + 1):
+    level = [value] if type(value) in (dict, list) else []
+    for _ in range(LOOSE_DEPTH_MAX):
         below: list[JSON] = []
         for item in level:
             inner = item.values() if type(item) is dict else item
