@@ -8,7 +8,7 @@ damaged beyond reading is a `RecordError`, never anything else.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from gateway.engine.decide import Decision, Question, Stamp, answer, asked_mode, asks_dry_run
@@ -62,7 +62,8 @@ def replay(record: JSONObject, policy: CompiledPolicy, advice: MemoryAdvice) -> 
         same = canonical_bytes(recorded) == decision.body
     except GatewayError as error:
         raise _unreadable(error.message) from error
-    differences = () if same else tuple(_differences(recorded, decision.record))
+    # Bytes that differ where no member does (a number spelt otherwise) differ as a whole.
+    differences = () if same else tuple(_differences(recorded, decision.record)) or ("",)
     return Replay(decision, differences[:DIFFERENCES_MAX])
 
 
@@ -106,10 +107,10 @@ def _foreign_extensions(record: JSONObject) -> JSONObject:
 def _stamp(record: JSONObject) -> Stamp:
     created_at: str = _part(record, "created_at", str)
     try:
-        at_ms = int(datetime.fromisoformat(created_at).timestamp()) * 1000
-    except (ValueError, OverflowError):
+        at = datetime.strptime(created_at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
         raise _unreadable("`created_at` is no time") from None
-    return Stamp(_part(record, "decision_id", str), at_ms)
+    return Stamp(_part(record, "decision_id", str), int(at.timestamp()) * 1000)
 
 
 def _unreadable(what: str) -> RecordError:

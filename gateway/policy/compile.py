@@ -17,7 +17,7 @@ from gateway.policy.conditions import Condition, ConditionError, compile_conditi
 from gateway.policy.document import Node, read_document
 from gateway.policy.plan import PLAN_ENTRIES_MAX, ActionPlan, CompiledRule, build_plan, make_rule
 from gateway.policy.shape import RULE_STAGES, PolicyShape, RuleShape, kind, read_shape
-from gateway.records.reasons import REASON_CODES
+from gateway.records.reasons import reason_codes
 
 WHEN_KEYS: Final = ("action_type", "action_type_in", "action_type_prefix")
 """Of several the first in this order counts (contract 1.6; the prefix is ours)."""
@@ -127,7 +127,7 @@ class _Compiler:
     def __init__(self, shape: PolicyShape) -> None:
         self.problems: list[Problem] = []
         self._shape = shape
-        self._codes = frozenset(REASON_CODES).union(shape.declared_codes)
+        self._codes = frozenset(reason_codes()).union(shape.declared_codes)
         node = shape.default_reason_code
         self.default_code: str = node.value if node is not None else ""
         if node is not None and node.value not in self._codes:

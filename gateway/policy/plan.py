@@ -12,7 +12,7 @@ from typing import Final
 
 from gateway.kernel.canon import canonical_bytes
 from gateway.kernel.types import JSON, JSONObject, Stage, Verdict
-from gateway.policy.conditions import MATCHED_CHARS_MAX, MEMORY_FIELD, RATE_FIELD, Condition, FactView, Test
+from gateway.policy.conditions import MATCHED_CHARS_MAX, MEMORY_FIELD, Condition, FactView, Test
 
 IMPLIED_REQUIREMENT: Final = "REQUIRED_EVIDENCE"
 """Rule id under which required evidence is enforced where the policy has no plain REQUIREMENTS rule."""
@@ -208,8 +208,6 @@ def _needs(rules: Sequence[CompiledRule]) -> tuple[Need, ...]:
 
 
 def _need(key: str, kinds: frozenset[str], rule_id: str) -> Need:
-    if f"evidence.{key}" == RATE_FIELD and "number" in kinds:
-        kinds = frozenset({"rate"})
     named = [_KINDS[kind] for kind in sorted(kinds)]
     classes = tuple(item for classes, _, _ in named for item in classes)
     # Only a comparison with a list of mixed scalars has several kinds, and those have no further check.
