@@ -50,7 +50,7 @@ def compare(seed: int) -> int:
 
 
 def test_engine_agrees_with_reference() -> None:
-    """Both give the same verdict, codes, rows and questions on 2,000 generated pairs, some of them trusted."""
+    """Both give the same verdict, codes, rows and questions on 2,000 generated pairs."""
     assert sum(compare(seed) for seed in range(250)) > 50
 
 
