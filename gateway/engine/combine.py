@@ -23,14 +23,24 @@ _UNCERTAINTY: Final = {(False, False): 0.2, (True, False): 0.4, (False, True): 0
 of doubles."""
 
 
+_SAID: Final = {
+    Verdict.TRUST: "is trusted",
+    Verdict.ABSTAIN: "is refused",
+    Verdict.ESCALATE: "is held for a person",
+    Verdict.QUERY: "is held until what is missing is known",
+}
+NAMED_MAX: Final = 5
+"""Rules named in the one sentence of the summary; the details name them all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Combined:
     """What a set of matched rules comes to, with the canonical bytes of its parts of the record."""
 
     verdict: Verdict
     reason_codes: tuple[str, ...]
-    deciding: tuple[CompiledRule, ...]
-    """The rules whose effect is the verdict."""
+    outcome: str
+    """One plain clause, to follow the action's type: what happens to it, and which rules say so."""
     rows: bytes
     codes: bytes
     obligations: bytes
@@ -44,11 +54,17 @@ def combine(matched: tuple[CompiledRule, ...]) -> Combined:
     return Combined(
         verdict=verdict,
         reason_codes=codes,
-        deciding=tuple(rule for rule in matched if rule.effect is verdict),
+        outcome=_outcome(verdict, [rule for rule in matched if rule.effect is verdict]),
         rows=b"[%b]" % b",".join([rule.row for rule in matched]),
         codes=canonical_bytes(list(codes)),
         obligations=b"[%b]" % b",".join([rule.obligation_rows for rule in matched if rule.obligation_rows]),
     )
+
+
+def _outcome(verdict: Verdict, deciding: list[CompiledRule]) -> str:
+    named = ", ".join([f"{rule.rule_id} ({', '.join(rule.reason_codes)})" for rule in deciding[:NAMED_MAX]])
+    more = len(deciding) - NAMED_MAX
+    return f"{_SAID[verdict]}: {named}{f' and {more} more' if more > 0 else ''}."
 
 
 def uncertainty(verdict: Verdict, failure_score: float) -> float:

@@ -9,13 +9,14 @@ beforehand.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import orjson
 
 from gateway.engine.combine import Combined, combine, open_queries, uncertainty
 from gateway.engine.evaluate import evaluate
-from gateway.engine.explain import details, summary
+from gateway.engine.explain import details
 from gateway.engine.facts import derive, derived_features
 from gateway.kernel.canon import canonical_bytes, sha256_digest
 from gateway.kernel.clock import rfc3339
@@ -30,8 +31,9 @@ ENGINE_VERSION: Final = "lumyn-engine.v0.1"
 """Changes whenever the same inputs could give other record bytes; replay needs the same one."""
 STORAGE_UNAVAILABLE: Final = "STORAGE_UNAVAILABLE"
 
-_ORDER: Final = canonical_bytes([stage.value for stage in STAGES])
-_VERSION: Final = canonical_bytes(ENGINE_VERSION)
+_DETERMINISM: Final = canonical_bytes(
+    {"engine_version": ENGINE_VERSION, "evaluation_order": [stage.value for stage in STAGES]}
+)[1:-1]
 _STORAGE_RULE: Final = make_rule(
     rule_id="STORAGE", stage=Stage.DEFAULT, effect=Verdict.ABSTAIN, reason_codes=(STORAGE_UNAVAILABLE,)
 )
@@ -90,9 +92,7 @@ class Question:
     """Everything that a decision follows from, besides its stamp; a replay rebuilds it from a record."""
 
     request: JSONObject
-    """As it was judged."""
-    recorded: JSONObject
-    """As it goes into the record: redacted."""
+    """As it goes into the record. Redaction takes from the context only, and no rule reads that."""
     policy: CompiledPolicy
     advice: MemoryAdvice
     mode: Mode
@@ -135,17 +135,15 @@ def answer(question: Question, stamp: Stamp) -> Decision:
     evaluation = evaluate(policy, policy.plan(facts.action_type), facts)
     combined = combine(evaluation.matched)
     queries = open_queries(combined.verdict, evaluation, facts, request)
-    asked = (request.get("policy") or {}).get("mode")
-    explanation = {
-        "details": details(evaluation, facts, advice, mode=question.mode, asked=asked),
-        "summary": summary(facts, combined),
-    }
+    lines = details(evaluation, facts, advice, mode=question.mode, asked=asked_mode(request))
+    words = f"{facts.action_type} {combined.outcome}"
     reasons = _Reasons(
         combined=combined,
         rows=combined.rows,
         queries=canonical_bytes(queries) if queries else b"[]",
         uncertainty=uncertainty(combined.verdict, advice.failure_score),
-        explanation=canonical_bytes(explanation),
+        # Strings alone are canonical as orjson writes them.
+        explanation=b'{"details":%b,"summary":%b}' % (orjson.dumps(lines), orjson.dumps(words)),
     )
     return _write(question, reasons, canonical_bytes(derived_features(facts)), stamp)
 
@@ -170,71 +168,83 @@ def _ask(
 ) -> Question:
     policy = policies.for_action(request["action"]["type"])
     return Question(
-        request=request,
-        recorded=redact_request(request, settings.redaction_profile),
+        request=redact_request(request, settings.redaction_profile),
         policy=policy,
         advice=advice,
         mode=_mode(request, policy, settings),
         extensions=extensions,
-        dry_run=(request.get("hints") or {}).get("dry_run") is True,
+        dry_run=asks_dry_run(request),
     )
+
+
+def asked_mode(request: JSONObject) -> str | None:
+    """Return the mode that the request asks for, if it does."""
+    mode: str | None = (request.get("policy") or {}).get("mode")
+    return mode
+
+
+def asks_dry_run(request: JSONObject) -> bool:
+    """Tell whether the caller only wants to know what would be decided."""
+    return (request.get("hints") or {}).get("dry_run") is True
 
 
 def _mode(request: JSONObject, policy: CompiledPolicy, settings: EngineSettings) -> Mode:
     """Return the mode in force: a request may always ask to be held, and to pass only where allowed."""
-    asked = (request.get("policy") or {}).get("mode")
+    asked = asked_mode(request)
     if asked == Mode.ENFORCE or (asked == Mode.ADVISORY and settings.advisory_allowed):
         return Mode(asked)
     return settings.mode or policy.default_mode
 
 
 def _write(question: Question, reasons: _Reasons, derived: bytes, stamp: Stamp) -> Decision:
-    recorded, policy, advice = question.recorded, question.policy, question.advice
-    request = canonical_bytes(recorded)
-    snapshot = canonical_bytes(advice.snapshot)
+    policy, advice = question.policy, question.advice
+    request = canonical_bytes(question.request)
+    snapshot = orjson.dumps(advice.snapshot)
     inputs = b'{"derived":%b,"memory_snapshot":%b,"request":%b}' % (derived, snapshot, request)
     inputs_digest = sha256_digest(inputs)
-    trace = recorded.get("trace")
+    trace = question.request.get("trace")
     combined = reasons.combined
     body = (
-        b'{"created_at":"%b","decision_id":%b,"determinism":{"engine_version":%b,"evaluation_order":%b,'
+        b'{"created_at":"%b","decision_id":%b,"determinism":{%b,'
         b'"inputs_digest":"%b","memory_snapshot":%b},"explanation":%b,"extensions":%b,"matched_rules":%b,'
-        b'"obligations":%b,"policy":{"mode":"%b","policy_hash":"%b","policy_id":%b,"policy_version":%b},'
+        b'"obligations":%b,"policy":{"mode":"%b",%b},'
         b'"queries":%b,"reason_codes":%b,"request":%b,"risk_signals":%b,'
         b'"schema_version":"decision_record.v0","trace":%b,"verdict":"%b"}'
     ) % (
-        rfc3339(stamp.at_ms).encode(),
-        canonical_bytes(stamp.decision_id),
-        _VERSION,
-        _ORDER,
+        _instant(stamp.at_ms // 1000),
+        orjson.dumps(stamp.decision_id),
+        _DETERMINISM,
         inputs_digest.encode(),
         snapshot,
         reasons.explanation,
         _extensions(question, derived),
         reasons.rows,
         combined.obligations,
-        question.mode.value.encode(),
-        policy.policy_hash.encode(),
-        canonical_bytes(policy.policy_id),
-        canonical_bytes(policy.policy_version),
+        question.mode.encode(),
+        policy.identity,
         reasons.queries,
         combined.codes,
         request,
         _risk_signals(advice, reasons.uncertainty),
         canonical_bytes(trace) if trace else b"{}",
-        combined.verdict.value.encode(),
+        combined.verdict.encode(),
     )
     return Decision(
         body=body,
         decision_id=stamp.decision_id,
         verdict=combined.verdict,
         reason_codes=combined.reason_codes,
-        action_type=recorded["action"]["type"],
+        action_type=question.request["action"]["type"],
         policy_hash=policy.policy_hash,
         mode=question.mode,
         inputs_digest=inputs_digest,
         dry_run=question.dry_run,
     )
+
+
+@lru_cache(maxsize=16)
+def _instant(wall_s: int) -> bytes:
+    return rfc3339(wall_s * 1000).encode()
 
 
 def _extensions(question: Question, derived: bytes) -> bytes:

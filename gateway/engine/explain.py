@@ -1,4 +1,4 @@
-"""Why, in words: one sentence, and one line for each rule, fault and remembered outcome.
+"""Why, in words: one line for each rule, each fault and what memory said.
 
 The words follow from the record's own inputs, so that a replay writes the same ones.
 """
@@ -8,11 +8,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from gateway.engine.combine import Combined
 from gateway.engine.evaluate import Evaluation
 from gateway.engine.facts import Facts, number_text
 from gateway.kernel.amounts import decimal_text
-from gateway.kernel.types import JSON, Mode, Verdict
+from gateway.kernel.types import JSON, Mode
 from gateway.memory.types import MemoryAdvice
 from gateway.policy.conditions import Condition
 from gateway.policy.plan import CompiledRule
@@ -22,12 +21,6 @@ DETAILS_MAX: Final = 50
 VALUE_CHARS_MAX: Final = 64
 """Characters of a value in a line: enough to recognise an id."""
 
-_SAID: Final = {
-    Verdict.TRUST: "is trusted",
-    Verdict.ABSTAIN: "is refused",
-    Verdict.ESCALATE: "is held for a person",
-    Verdict.QUERY: "is held until what is missing is known",
-}
 _WORDS: Final = {
     "is": "is",
     "ne": "is not",
@@ -43,16 +36,8 @@ _WORDS: Final = {
 }
 
 
-def summary(facts: Facts, combined: Combined) -> str:
-    """Return one plain sentence: what happens to the action, and which rules say so."""
-    rules = ", ".join([f"{rule.rule_id} ({', '.join(rule.reason_codes)})" for rule in combined.deciding[:5]])
-    more = len(combined.deciding) - 5
-    tail = f" and {more} more" if more > 0 else ""
-    return f"{facts.action_type} {_SAID[combined.verdict]}: {rules}{tail}."
-
-
 def details(
-    evaluation: Evaluation, facts: Facts, advice: MemoryAdvice, *, mode: Mode, asked: JSON
+    evaluation: Evaluation, facts: Facts, advice: MemoryAdvice, *, mode: Mode, asked: str | None
 ) -> list[str]:
     """Return a line for each matched rule, each fault and what else bore on the verdict.
 
@@ -73,7 +58,7 @@ def details(
 
 
 def _rule_line(rule: CompiledRule, evaluation: Evaluation, facts: Facts) -> str:
-    head = f"{rule.stage.value} {rule.rule_id} says {rule.effect.value} ({', '.join(rule.reason_codes)})"
+    head = rule.words
     if rule.requirement:
         return f"{head}: missing {', '.join(evaluation.missing)}"
     if rule.test is None:
@@ -86,10 +71,12 @@ def _rule_line(rule: CompiledRule, evaluation: Evaluation, facts: Facts) -> str:
 
 
 def _condition_words(condition: Condition, facts: Facts) -> str:
-    value = condition.read(facts)
+    value = _shown(condition.read(facts))
     if condition.operator == "present":
         return f"{condition.field} is {'present' if condition.operand else 'missing'}"
-    words = f"{condition.field} {_shown(value)} {_WORDS[condition.operator]} {_shown(condition.operand)}"
+    if condition.operator == "is":
+        return f"{condition.field} is {value}"
+    words = f"{condition.field} {value} {_WORDS[condition.operator]} {_shown(condition.operand)}"
     return words if condition.threshold is None else f"{words} ({condition.threshold})"
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from gateway.kernel.amounts import amount_of, amount_usd, decimal_of, decimal_text
+from gateway.kernel.canon import whole
 from gateway.kernel.types import JSON, JSONObject
 from gateway.policy.conditions import MATCHED_CHARS_MAX, RATE_FIELD, is_missing
 from gateway.policy.plan import ActionPlan, Need
@@ -87,7 +88,7 @@ def derived_features(facts: Facts) -> JSONObject:
         "amount_currency": facts.amount_currency,
         "amount_usd": None if dollars is None else decimal_text(dollars),
         "amount_value": None if value is None else decimal_text(value),
-        "failure_similarity_score": facts.failure_score,
+        "failure_similarity_score": whole(facts.failure_score),
         "fx_rate_to_usd_present": facts.fx_rate_present,
     }
 
@@ -107,9 +108,7 @@ def find_faults(facts: Facts, plan: ActionPlan) -> tuple[Fault, ...]:
     evidence = facts.evidence
     faults: list[Fault] = []
     if facts.amount_value is not None and amount_of(facts.amount_value) is None:
-        faults.append(
-            Fault(AMOUNT_FIELD, f"{AMOUNT_FIELD} is no amount: it is negative or too finely divided")
-        )
+        faults.append(Fault(AMOUNT_FIELD, f"{AMOUNT_FIELD} is negative or too finely divided"))
     if plan.amount_rule is not None and facts.amount_currency not in {None, "USD"}:
         rate = evidence.get("fx_rate_to_usd")
         if rate is not None and not facts.fx_rate_present:

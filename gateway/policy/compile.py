@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.kernel.canon import digest
+from gateway.kernel.canon import canonical_bytes, digest
 from gateway.kernel.errors import InvalidPolicyError, Problem
 from gateway.kernel.types import JSON, Mode, Stage, Verdict
 from gateway.policy.conditions import Condition, ConditionError, compile_condition
@@ -59,6 +59,8 @@ class CompiledPolicy:
     """In file order."""
     scopes: tuple[Scope, ...]
     """Of each rule, in the same order."""
+    identity: bytes
+    """The canonical members `policy_hash`, `policy_id` and `policy_version`, for records."""
     default_rule: CompiledRule
     """Stands in for the rules where none matched."""
     plans: dict[str, ActionPlan]
@@ -94,10 +96,14 @@ def compile_policy(text: bytes, *, source: str = "policy") -> CompiledPolicy:
     names = frozenset(shape.required_evidence).union(*(scope.names for scope in scopes))
     prefixes = frozenset(scope.prefix for scope in scopes if scope.prefix)
     code = compiler.default_code
+    identity = {
+        "policy_id": shape.policy_id,
+        "policy_version": shape.policy_version,
+        "policy_hash": digest(root.value),
+    }
     return CompiledPolicy(
-        policy_id=shape.policy_id,
-        policy_version=shape.policy_version,
-        policy_hash=digest(root.value),
+        **identity,
+        identity=canonical_bytes(identity)[1:-1],
         default_mode=shape.mode,
         default_verdict=shape.default_verdict,
         default_reason_code=code,

@@ -283,7 +283,7 @@ def _classes(kinds: frozenset[str]) -> frozenset[type]:
     return frozenset(item for name in kinds for item in _CLASSES[name])
 
 
-def _equality(values: Sequence[JSON]) -> Callable[[JSON], bool]:
+def json_equality(values: Sequence[JSON]) -> Callable[[JSON], bool]:
     """Return the test for being one of `values` as JSON: true is not 1, 1.0 is 1."""
     # A set alone would take True for 1, so each type has its own.
     by_class = {
@@ -305,14 +305,14 @@ def _equality(values: Sequence[JSON]) -> Callable[[JSON], bool]:
 def _compile_in(key: str, read: Read, operand: JSON) -> _Compiled:
     if not isinstance(operand, list):
         raise ConditionError(f"`{key}` takes a list, not {kind(operand)}")
-    kinds, equal = _kinds(key, operand), _equality(operand)
+    kinds, equal = _kinds(key, operand), json_equality(operand)
     return kinds, lambda facts: equal(read(facts))
 
 
 def _compile_not_in(key: str, read: Read, operand: JSON) -> _Compiled:
     if not isinstance(operand, list):
         raise ConditionError(f"`{key}` takes a list, not {kind(operand)}")
-    kinds, equal = _kinds(key, operand), _equality(operand)
+    kinds, equal = _kinds(key, operand), json_equality(operand)
     classes = _classes(kinds)
 
     def test(facts: FactView) -> bool:
@@ -366,12 +366,14 @@ def _compile_numeric(key: str, fact: str, suffix: str, operand: JSON) -> _Compil
     limit, compare, read = _number(key, operand), _NUMERIC[suffix], _reader(fact)
     if fact in INTEGER_FIELDS:
         return frozenset({"integer"}), _integer_test(key, read, limit, compare)
+    if fact == RATE_FIELD:
+        return frozenset({"rate"}), lambda facts: facts.fx_rate_present and compare(read(facts), limit)
 
     def test(facts: FactView) -> bool:
         value = read(facts)
         return (value.__class__ is float or value.__class__ is int) and compare(value, limit)
 
-    return frozenset({"rate" if fact == RATE_FIELD else "number"}), test
+    return frozenset({"number"}), test
 
 
 def _integer_test(key: str, read: Read, limit: float, compare: Callable[[Any, Any], bool]) -> Test:

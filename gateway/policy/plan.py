@@ -12,7 +12,7 @@ from typing import Final
 
 from gateway.kernel.canon import canonical_bytes
 from gateway.kernel.types import JSON, JSONObject, Stage, Verdict
-from gateway.policy.conditions import MATCHED_CHARS_MAX, MEMORY_FIELD, RATE_FIELD, Condition, FactView, Test
+from gateway.policy.conditions import MATCHED_CHARS_MAX, MEMORY_FIELD, Condition, FactView, Test
 
 IMPLIED_REQUIREMENT: Final = "REQUIRED_EVIDENCE"
 """Rule id under which required evidence is enforced where the policy has no plain REQUIREMENTS rule."""
@@ -39,6 +39,8 @@ class CompiledRule:
     any_of: tuple[tuple[Condition, ...], ...] | None
     test: Test | None
     """None where the rule has nothing to test."""
+    words: str
+    """How an explanation begins to speak of it."""
     row: bytes
     """Canonical bytes of its row in `matched_rules`."""
     obligation_rows: bytes
@@ -106,20 +108,12 @@ def make_rule(
         all_of=tuple(all_of),
         any_of=groups,
         test=_rule_test([condition.test for condition in all_of], groups),
-        row=row_bytes(rule_id, stage, effect, reason_codes),
+        words=f"{stage} {rule_id} says {effect} ({', '.join(reason_codes)})",
+        row=canonical_bytes(
+            {"rule_id": rule_id, "stage": stage, "effect": effect, "reason_codes": list(reason_codes)}
+        ),
         obligation_rows=canonical_bytes(list(sourced))[1:-1],
     )
-
-
-def row_bytes(rule_id: str, stage: Stage, effect: Verdict, reason_codes: Sequence[str]) -> bytes:
-    """Return the canonical bytes of a row of `matched_rules`."""
-    row = {
-        "rule_id": rule_id,
-        "stage": stage.value,
-        "effect": effect.value,
-        "reason_codes": list(reason_codes),
-    }
-    return canonical_bytes(row)
 
 
 def build_plan(rules: Sequence[CompiledRule], required: tuple[str, ...]) -> ActionPlan:
@@ -214,8 +208,6 @@ def _needs(rules: Sequence[CompiledRule]) -> tuple[Need, ...]:
 
 
 def _need(key: str, kinds: frozenset[str], rule_id: str) -> Need:
-    if f"evidence.{key}" == RATE_FIELD and "number" in kinds:
-        kinds = frozenset({"rate"})
     named = [_KINDS[kind] for kind in sorted(kinds)]
     classes = tuple(item for classes, _, _ in named for item in classes)
     # Only a comparison with a list of mixed scalars has several kinds, and those have no further check.

@@ -7,6 +7,7 @@ reason codes are not judged here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,6 +24,7 @@ RULE_STAGES: Final = (Stage.REQUIREMENTS, Stage.HARD_BLOCKS, Stage.ESCALATIONS, 
 _ROOT_REQUIRED: Final = ("schema_version", "policy_id", "policy_version", "defaults", "rules")
 _ROOT_OPTIONAL: Final = ("thresholds", "required_evidence", "extensions")
 _RULE_OPTIONAL: Final = ("when", "if", "if_all", "if_any")
+_CODE: Final = re.compile(r"[A-Z][A-Z0-9_]*")
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
@@ -178,6 +180,8 @@ def _declared_codes(check: _Check, extensions: Node | None) -> dict[str, str]:
     for item in check.sequence(codes):
         if check.mapping(item, ("code", "description"), ()):
             code = check.text(item.members.get("code"))
+            if code and _CODE.fullmatch(code) is None:
+                check.report(item.members["code"], "a reason code is upper-case letters, digits and `_`")
             declared[code] = check.text(item.members.get("description"))
     return declared
 
