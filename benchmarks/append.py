@@ -40,9 +40,19 @@ class Source:
         """Return a decision that is not stored yet."""
         self.count += 1
         return DecisionEntry(
-            self.ids.new(), self.tenants[self.count % 10], time.time_ns() // 1_000_000, "llm.chat_completion",
-            "TRUST" if self.count % 100 else "ESCALATE", ("LLM_OK",), "sha256:" + "a" * 64, "llama-70b",
-            os.urandom(16).hex(), None, "sha256:" + "b" * 64, True, self.body,
+            self.ids.new(),
+            self.tenants[self.count % 10],
+            time.time_ns() // 1_000_000,
+            "llm.chat_completion",
+            "TRUST" if self.count % 100 else "ESCALATE",
+            ("LLM_OK",),
+            "sha256:" + "a" * 64,
+            "llama-70b",
+            os.urandom(16).hex(),
+            None,
+            "sha256:" + "b" * 64,
+            True,
+            self.body,
         )
 
 
@@ -117,7 +127,8 @@ async def listing(store: Store) -> None:
         "page, one tenant": (Tenant("tenant-3"), DecisionFilter()),
         "page, one verdict in a hundred": (EVERY_TENANT, DecisionFilter(verdict="ESCALATE")),
         "page, by request id (last)": (
-            EVERY_TENANT, DecisionFilter(correlation_id=middle.decisions[0].correlation_id)
+            EVERY_TENANT,
+            DecisionFilter(correlation_id=middle.decisions[0].correlation_id),
         ),
         "page, filter that finds nothing": (EVERY_TENANT, DecisionFilter(model="none")),
     }

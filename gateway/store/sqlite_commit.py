@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from gateway.kernel.errors import ConflictError, DuplicateKeyError
 from gateway.records.chain import genesis, link
+from gateway.store.anchor import Head
 from gateway.store.rows import COLUMNS, Sealed
 from gateway.store.writer import CommitError, Group, Outcome
 
@@ -25,6 +26,15 @@ _RECOVERABLE: Final = frozenset({"SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", 
 """After these SQLite has rolled back and no flush has failed: the same write may be tried again later.
 A short or refused write (a file limit, a full quota) rewrites its pages whole, unlike a failed flush."""
 _RECOVERABLE_PREFIXES: Final = ("SQLITE_BUSY_", "SQLITE_LOCKED_")
+
+SETTLED_WHOLLY: Final = (1 << 63) - 1
+"""The watermark of a writer that is gone and has nothing open."""
+OPEN_MAX: Final = 65_536
+"""Open decisions that are remembered; more than can be in flight, so that the memory stays bounded."""
+SETTLE: Final = (
+    "INSERT INTO settled (writer, after_position) VALUES (?, ?) "
+    "ON CONFLICT (writer) DO UPDATE SET after_position = excluded.after_position"
+)
 
 _ONE: Final = f"({', '.join('?' * len(COLUMNS))})"
 _INSERTS: Final = tuple(
@@ -41,17 +51,36 @@ _BY_ID: Final = "SELECT 1 FROM entries WHERE entry_id = ?"
 class Ledger:
     """The writing end of one chain in one SQLite file. Every method runs on the connection's own thread."""
 
-    def __init__(self, connection: sqlite3.Connection, writer: str, number: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, writer: str, number: int, position: int) -> None:
         self.writer = writer
+        self.open_decisions = OpenDecisions(position)
         self._number = number
         self._connection = connection
         self._next_seq = 0
         self._head = genesis(writer)
+        self._last_position = position
 
-    @property
-    def head(self) -> tuple[int, bytes]:
-        """The sequence number and the link of the last durable entry (-1 and the genesis link before)."""
-        return self._next_seq - 1, self._head
+    def head(self, now_ms: int) -> Head:
+        """Return the last durable entry (-1 and the genesis link before the first)."""
+        return Head(self.writer, self._next_seq - 1, self._head, now_ms)
+
+    def note_settled(self, *, last: bool) -> None:
+        """Store how far everything of this writer is settled, so that a start need not look there again."""
+        self._write(SETTLE, (self._number, self.open_decisions.settled_up_to(last=last)))
+
+    def note_dead(self, number: int) -> None:
+        """Store that nothing of another, dead writer is open any more."""
+        self._write(SETTLE, (number, SETTLED_WHOLLY))
+
+    def probe(self) -> None:
+        """Write and flush a page: the watermark of writer 0, which is none."""
+        self._write(SETTLE, (0, self._last_position))
+
+    def _write(self, sql: str, values: tuple[int, ...]) -> None:
+        try:
+            self._connection.execute(sql, values)
+        except sqlite3.Error as error:
+            raise commit_error(error) from error
 
     def commit(self, groups: Sequence[Group]) -> list[Outcome]:
         """Make a batch durable. Raises `CommitError`."""
@@ -160,16 +189,57 @@ class Ledger:
             values: list[Any] = []
             for row in part:
                 values.extend(row)
-            self._connection.execute(_INSERTS[len(part)], values)
+            self._last_position = self._connection.execute(_INSERTS[len(part)], values).lastrowid or 0
 
     def _advance(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Take note that rows are durable."""
         if rows:
             self._next_seq = rows[-1][1] + 1
             self._head = rows[-1][2]
+            self.open_decisions.note(rows, self._last_position)
 
     def _one(self, sql: str, values: tuple[object, ...]) -> Any:
         row = self._connection.execute(sql, values).fetchone()
         return None if row is None else row[0]
+
+
+class OpenDecisions:
+    """Which decisions of this writer still await their outcome, and so how far all is settled."""
+
+    def __init__(self, position: int) -> None:
+        self._open: dict[str, int] = {}
+        self._last = position
+        self._floor: int | None = None
+
+    def note(self, rows: Sequence[tuple[Any, ...]], last_position: int) -> None:
+        """Take note of rows in `COLUMNS` order that were stored as one run ending at `last_position`."""
+        position = last_position - len(rows)
+        still_open = self._open
+        for row in rows:
+            position += 1
+            if row[_AWAITS]:
+                still_open[row[_ID]] = position
+            elif row[_DECISION] is not None and row[_LABEL] == "outcome":
+                still_open.pop(row[_DECISION], None)
+        self._last = last_position
+        while len(still_open) > OPEN_MAX:
+            oldest = still_open.pop(next(iter(still_open)))
+            if self._floor is None:
+                self._floor = oldest
+
+    def settled_up_to(self, *, last: bool) -> int:
+        """Return the position up to which this writer left nothing open; `last`: it writes no more."""
+        if self._floor is not None:
+            return self._floor - 1
+        if self._open:
+            return next(iter(self._open.values())) - 1
+        return SETTLED_WHOLLY if last else self._last
+
+
+_ID: Final = COLUMNS.index("entry_id")
+_AWAITS: Final = COLUMNS.index("awaits_outcome")
+_DECISION: Final = COLUMNS.index("decision_id")
+_LABEL: Final = COLUMNS.index("label")
 
 
 class _Transaction:
