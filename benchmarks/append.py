@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 
 import uvloop
 
+from gateway.kernel.ids import IdSource
 from gateway.kernel.types import EVERY_TENANT, Tenant
 from gateway.records.types import DecisionEntry
 from gateway.store.open import open_store
 from gateway.store.port import DecisionFilter, Store
 from gateway.system import SystemClock, SystemRandomness
-from gateway.kernel.ids import IdSource
 
 BODY_BYTES = 1_500
 
@@ -74,7 +74,8 @@ class Measure:
         p50, p99 = sorted_s[count // 2], sorted_s[int(count * 0.99)]
         print(
             f"{self.name:<34} {count / wall_s:>9,.0f} appends/s   p50 {p50 * 1e3:6.2f} ms   "
-            f"p99 {p99 * 1e3:6.2f} ms   max {sorted_s[-1] * 1e3:7.2f} ms   cpu {cpu_s / count * 1e6:5.1f} us/append"
+            f"p99 {p99 * 1e3:6.2f} ms   max {sorted_s[-1] * 1e3:7.2f} ms   "
+            f"cpu {cpu_s / count * 1e6:5.1f} us/append"
         )
 
 

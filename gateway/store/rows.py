@@ -189,3 +189,27 @@ def memory_of(row: Sequence[Any]) -> MemoryEntry:
 def policy_of(row: Sequence[Any]) -> PolicyEntry:
     """Return the policy of a row."""
     return PolicyEntry(row[1], row[3], row[15], row[16], bytes(row[17]))
+
+
+def header_of(row: Sequence[Any]) -> bytes:
+    """Return the ledger's header of a row as it is stored, without making an entry of it.
+
+    The same bytes as `records.chain.header` gives for the entry. Raises ValueError where a column is set
+    that the row's kind does not have, so that nothing stored escapes the ledger.
+    """
+    match row[0]:
+        case "decision":
+            fields, unused = (*row[:6], orjson.Fragment(row[6]), *row[7:12], bool(row[12])), row[13:17]
+        case "event":
+            fields, unused = (*row[:4], row[13], row[14]), (*row[4:13], *row[15:17])
+        case "memory":
+            fields, unused = (*row[:5], row[14]), (*row[5:14], *row[15:17])
+        case "policy":
+            fields, unused = (row[0], row[1], row[3], row[15], row[16]), (row[2], *row[4:15])
+        case "control":
+            fields, unused = (row[0], row[1], row[3], row[14]), (row[2], *row[4:14], *row[15:17])
+        case kind:
+            raise ValueError(f"no such kind of entry: {kind!r}")
+    if any(value is not None for value in unused):
+        raise ValueError(f"a column is set that no {row[0]} has")
+    return orjson.dumps(fields)
