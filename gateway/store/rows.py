@@ -42,6 +42,8 @@ ENTRY_COLUMNS: Final = (
 )
 """`label` is an event's type, a memory item's label or a control record's type."""
 COLUMNS: Final = (*LEDGER_COLUMNS, *ENTRY_COLUMNS)
+TIME_MAX_MS: Final = 1 << 53
+"""Whole numbers beyond this one are no JSON (RFC 8785), and the year would be 287,396."""
 ENTRY_LIST: Final = ", ".join(ENTRY_COLUMNS)
 """For SELECT: gives rows that `entry_of` reads."""
 
@@ -92,6 +94,8 @@ def seal(entry: Entry) -> Sealed:
         entry_header = header(entry)
     except TypeError as error:
         raise InvalidRequestError(f"{entry.kind} {entry.entry_id!r} cannot be stored: {error}") from error
+    if not -TIME_MAX_MS < entry.at_ms < TIME_MAX_MS:
+        raise InvalidRequestError(f"{entry.kind} {entry.entry_id!r} has an impossible time: {entry.at_ms} ms")
     row = row_of(entry)
     if b"\\u0000" in entry_header and any(isinstance(value, str) and "\x00" in value for value in row):
         raise InvalidRequestError(f"{entry.kind} {entry.entry_id!r} holds a NUL, which no column can store")

@@ -18,19 +18,20 @@ import aiosqlite
 
 from gateway.kernel.bounds import PAGE_DECISIONS_MAX, STORE_COMMIT_S
 from gateway.kernel.clock import Clock, Randomness
-from gateway.kernel.errors import ConflictError, StoreSetupError, StoreUnavailableError
+from gateway.kernel.errors import StoreSetupError, StoreUnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Scope, Tenant
 from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
 from gateway.store import sqlite_read as read
 from gateway.store.anchor import AnchorFile, OnHead, anchor_path
+from gateway.store.ledger import Ledger
 from gateway.store.live import claim
 from gateway.store.place import prepare
 from gateway.store.port import DecisionFilter, Page, Receipt, StoreHealth
 from gateway.store.rows import seal
-from gateway.store.sqlite_commit import STATEMENTS_CACHED, Ledger
+from gateway.store.sqlite_commit import STATEMENTS_CACHED, SqliteLedger
 from gateway.store.sqlite_schema import migrate
-from gateway.store.unknown import SWEEP_ENTRIES, unknown_outcomes
+from gateway.store.unknown import sweep
 from gateway.store.writer import CommitError, Group, GroupWriter, Outcome
 
 P = ParamSpec("P")
@@ -164,21 +165,19 @@ class SqliteStore:
                 continue
             try:
                 count += await self._sweep(number, position)
+            except CommitError as error:
+                raise StoreUnavailableError(f"the store cannot commit: {error.reason}") from error
             finally:
                 mark.release()
         return count
 
     async def _sweep(self, number: int, position: int) -> int:
         """Mark what one dead writer left open after a position. The caller holds its mark."""
-        count = 0
-        while found := await self._read(read.left_open, number, position, SWEEP_ENTRIES):
-            position = found[-1][0]
-            events = unknown_outcomes([entry for _, entry in found], self._clock.wall_ms())
-            waiting = [self.submit((event,)) for event in events]
-            for outcome in await asyncio.gather(*waiting, return_exceptions=True):
-                if isinstance(outcome, BaseException) and not isinstance(outcome, ConflictError):
-                    raise outcome
-                count += not isinstance(outcome, ConflictError)
+
+        async def left_open(after: int, limit: int) -> list[tuple[int, DecisionEntry]]:
+            return await self._read(read.left_open, number, after, limit)
+
+        count = await sweep(left_open, position, self.submit, self._clock.wall_ms())
         await self._driver.settle(number)
         return count
 
@@ -212,9 +211,9 @@ class SqliteDriver:
     """The `Driver` of the group writer: one hop to the writing thread a batch."""
 
     def __init__(
-        self, connection: aiosqlite.Connection, ledger: Ledger, anchor: AnchorFile, clock: Clock
+        self, connection: aiosqlite.Connection, ledger: SqliteLedger, anchor: AnchorFile, clock: Clock
     ) -> None:
-        self.writer = ledger.writer
+        self.writer = ledger.ledger.writer
         self._connection = connection
         self._ledger = ledger
         self._anchor = anchor
@@ -247,7 +246,7 @@ class SqliteDriver:
         if settle:
             self._ledger.note_settled(last=last)
         try:
-            self._anchor.write(self._ledger.head(now_ms))
+            self._anchor.write(self._ledger.ledger.head(now_ms))
         except OSError as error:
             raise CommitError(f"cannot write the anchor: {error}", fatal=False) from error
 
@@ -270,7 +269,7 @@ def _connect(path: Path, busy_s: float, *, cached: int) -> aiosqlite.Connection:
     return aiosqlite.connect(path, timeout=busy_s, isolation_level=None, cached_statements=cached)
 
 
-def _prepare_writing(connection: sqlite3.Connection, path: str, writer: str, now_ms: int) -> Ledger:
+def _prepare_writing(connection: sqlite3.Connection, path: str, writer: str, now_ms: int) -> SqliteLedger:
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise StoreSetupError(
@@ -285,7 +284,7 @@ def _prepare_writing(connection: sqlite3.Connection, path: str, writer: str, now
         "SELECT ?, ?, ifnull(max(position), 0) FROM entries RETURNING number, after_position",
         (writer, now_ms),
     ).fetchone()
-    return Ledger(connection, writer, number, position)
+    return SqliteLedger(connection, Ledger(writer, number, position))
 
 
 def _prepare_reading(connection: sqlite3.Connection) -> None:

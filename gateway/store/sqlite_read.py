@@ -11,9 +11,9 @@ from typing import Any, Final
 from gateway.kernel.errors import InvalidRequestError
 from gateway.kernel.types import EveryTenant, Scope, Tenant
 from gateway.records.types import DecisionEntry, EventEntry, MemoryEntry, PolicyEntry
+from gateway.store.ledger import SETTLED_WHOLLY
 from gateway.store.port import DecisionFilter, Page
 from gateway.store.rows import ENTRY_LIST, decision_of, event_of, memory_of, policy_of
-from gateway.store.sqlite_commit import SETTLED_WHOLLY
 
 _NO_OUTCOME: Final = (
     "NOT EXISTS (SELECT 1 FROM entries AS outcome INDEXED BY events_by_decision "

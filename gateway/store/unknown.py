@@ -6,16 +6,19 @@ made from the decision's, so that the database itself refuses a second one.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import orjson
 
 from gateway.kernel.clock import rfc3339
+from gateway.kernel.errors import ConflictError
 from gateway.kernel.ids import ulid
 from gateway.kernel.types import Fate
-from gateway.records.types import DecisionEntry, EventEntry
+from gateway.records.types import DecisionEntry, Entry, EventEntry
+from gateway.store.port import Receipt
 
 SWEEP_ENTRIES: Final = 200
 """Decisions marked in one commit: less than a full batch, so that live traffic fits beside it."""
@@ -43,6 +46,24 @@ def unknown_outcome(decision: DecisionEntry, now_ms: int) -> EventEntry:
     )
 
 
-def unknown_outcomes(decisions: Sequence[DecisionEntry], now_ms: int) -> list[EventEntry]:
-    """Return the events for several decisions."""
-    return [unknown_outcome(decision, now_ms) for decision in decisions]
+async def sweep(
+    left_open: Callable[[int, int], Awaitable[Sequence[tuple[int, DecisionEntry]]]],
+    place: int,
+    submit: Callable[[Sequence[Entry]], Awaitable[Receipt]],
+    now_ms: int,
+) -> int:
+    """Mark all that one dead writer left open after a place; return how many decisions.
+
+    `left_open(place, limit)` gives what is still open after a place, each with its own place.
+    """
+    count = 0
+    while found := await left_open(place, SWEEP_ENTRIES):
+        place = found[-1][0]
+        waiting = [submit((unknown_outcome(decision, now_ms),)) for _, decision in found]
+        for outcome in await asyncio.gather(*waiting, return_exceptions=True):
+            if isinstance(outcome, ConflictError):
+                continue  # Another start has marked it between our look and our write.
+            if isinstance(outcome, BaseException):
+                raise outcome
+            count += 1
+    return count
