@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 
 import uvloop
 
+from gateway.kernel.ids import IdSource
 from gateway.kernel.types import EVERY_TENANT, Tenant
 from gateway.records.types import DecisionEntry
 from gateway.store.open import open_store
 from gateway.store.port import DecisionFilter, Store
 from gateway.system import SystemClock, SystemRandomness
-from gateway.kernel.ids import IdSource
 
 BODY_BYTES = 1_500
 
@@ -40,9 +40,19 @@ class Source:
         """Return a decision that is not stored yet."""
         self.count += 1
         return DecisionEntry(
-            self.ids.new(), self.tenants[self.count % 10], time.time_ns() // 1_000_000, "llm.chat_completion",
-            "TRUST" if self.count % 100 else "ESCALATE", ("LLM_OK",), "sha256:" + "a" * 64, "llama-70b",
-            os.urandom(16).hex(), None, "sha256:" + "b" * 64, True, self.body,
+            self.ids.new(),
+            self.tenants[self.count % 10],
+            time.time_ns() // 1_000_000,
+            "llm.chat_completion",
+            "TRUST" if self.count % 100 else "ESCALATE",
+            ("LLM_OK",),
+            "sha256:" + "a" * 64,
+            "llama-70b",
+            os.urandom(16).hex(),
+            None,
+            "sha256:" + "b" * 64,
+            True,
+            self.body,
         )
 
 
@@ -64,7 +74,8 @@ class Measure:
         p50, p99 = sorted_s[count // 2], sorted_s[int(count * 0.99)]
         print(
             f"{self.name:<34} {count / wall_s:>9,.0f} appends/s   p50 {p50 * 1e3:6.2f} ms   "
-            f"p99 {p99 * 1e3:6.2f} ms   max {sorted_s[-1] * 1e3:7.2f} ms   cpu {cpu_s / count * 1e6:5.1f} us/append"
+            f"p99 {p99 * 1e3:6.2f} ms   max {sorted_s[-1] * 1e3:7.2f} ms   "
+            f"cpu {cpu_s / count * 1e6:5.1f} us/append"
         )
 
 
@@ -117,7 +128,8 @@ async def listing(store: Store) -> None:
         "page, one tenant": (Tenant("tenant-3"), DecisionFilter()),
         "page, one verdict in a hundred": (EVERY_TENANT, DecisionFilter(verdict="ESCALATE")),
         "page, by request id (last)": (
-            EVERY_TENANT, DecisionFilter(correlation_id=middle.decisions[0].correlation_id)
+            EVERY_TENANT,
+            DecisionFilter(correlation_id=middle.decisions[0].correlation_id),
         ),
         "page, filter that finds nothing": (EVERY_TENANT, DecisionFilter(model="none")),
     }

@@ -110,6 +110,13 @@ class Store(Protocol):
         """Return decisions that await an outcome and have none, oldest first."""
         ...
 
+    async def mark_unknown(self) -> int:
+        """Give every decision that a dead writer left open its one outcome, `unknown`; return how many.
+
+        Called once, at start. What living writers have open is not touched.
+        """
+        ...
+
     def health(self) -> StoreHealth:
         """Tell the truth, at once."""
         ...

@@ -42,6 +42,8 @@ ENTRY_COLUMNS: Final = (
 )
 """`label` is an event's type, a memory item's label or a control record's type."""
 COLUMNS: Final = (*LEDGER_COLUMNS, *ENTRY_COLUMNS)
+TIME_MAX_MS: Final = 1 << 53
+"""Whole numbers beyond this one are no JSON (RFC 8785), and the year would be 287,396."""
 ENTRY_LIST: Final = ", ".join(ENTRY_COLUMNS)
 """For SELECT: gives rows that `entry_of` reads."""
 
@@ -92,6 +94,8 @@ def seal(entry: Entry) -> Sealed:
         entry_header = header(entry)
     except TypeError as error:
         raise InvalidRequestError(f"{entry.kind} {entry.entry_id!r} cannot be stored: {error}") from error
+    if not -TIME_MAX_MS < entry.at_ms < TIME_MAX_MS:
+        raise InvalidRequestError(f"{entry.kind} {entry.entry_id!r} has an impossible time: {entry.at_ms} ms")
     row = row_of(entry)
     if b"\\u0000" in entry_header and any(isinstance(value, str) and "\x00" in value for value in row):
         raise InvalidRequestError(f"{entry.kind} {entry.entry_id!r} holds a NUL, which no column can store")
@@ -189,3 +193,27 @@ def memory_of(row: Sequence[Any]) -> MemoryEntry:
 def policy_of(row: Sequence[Any]) -> PolicyEntry:
     """Return the policy of a row."""
     return PolicyEntry(row[1], row[3], row[15], row[16], bytes(row[17]))
+
+
+def header_of(row: Sequence[Any]) -> bytes:
+    """Return the ledger's header of a row as it is stored, without making an entry of it.
+
+    The same bytes as `records.chain.header` gives for the entry. Raises ValueError where a column is set
+    that the row's kind does not have, so that nothing stored escapes the ledger.
+    """
+    match row[0]:
+        case "decision":
+            fields, unused = (*row[:6], orjson.Fragment(row[6]), *row[7:12], bool(row[12])), row[13:17]
+        case "event":
+            fields, unused = (*row[:4], row[13], row[14]), (*row[4:13], *row[15:17])
+        case "memory":
+            fields, unused = (*row[:5], row[14]), (*row[5:14], *row[15:17])
+        case "policy":
+            fields, unused = (row[0], row[1], row[3], row[15], row[16]), (row[2], *row[4:15])
+        case "control":
+            fields, unused = (row[0], row[1], row[3], row[14]), (row[2], *row[4:14], *row[15:17])
+        case kind:
+            raise ValueError(f"no such kind of entry: {kind!r}")
+    if any(value is not None for value in unused):
+        raise ValueError(f"a column is set that no {row[0]} has")
+    return orjson.dumps(fields)

@@ -8,6 +8,7 @@ for that (its public calls hop once a statement); tests/unit/gateway/store/test_
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -17,16 +18,20 @@ import aiosqlite
 
 from gateway.kernel.bounds import PAGE_DECISIONS_MAX, STORE_COMMIT_S
 from gateway.kernel.clock import Clock, Randomness
-from gateway.kernel.errors import GatewayError, StoreSetupError, StoreUnavailableError
+from gateway.kernel.errors import StoreSetupError, StoreUnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Scope, Tenant
 from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
 from gateway.store import sqlite_read as read
+from gateway.store.anchor import AnchorFile, OnHead, anchor_path
+from gateway.store.ledger import Ledger
+from gateway.store.live import claim
 from gateway.store.place import prepare
 from gateway.store.port import DecisionFilter, Page, Receipt, StoreHealth
 from gateway.store.rows import seal
-from gateway.store.sqlite_commit import STATEMENTS_CACHED, Ledger, commit_error
+from gateway.store.sqlite_commit import STATEMENTS_CACHED, SqliteLedger
 from gateway.store.sqlite_schema import migrate
+from gateway.store.unknown import sweep
 from gateway.store.writer import CommitError, Group, GroupWriter, Outcome
 
 P = ParamSpec("P")
@@ -37,34 +42,51 @@ READERS: Final = 2
 BUSY_S: Final = STORE_COMMIT_S - 0.5
 """How long SQLite waits for another process's lock: a little less than a commit may take in all."""
 READ_CACHE_KIB: Final = 8 * 1024
+SETTLE_ROUNDS: Final = 10
+"""The watermark costs a commit of its own: every tenth round of chores is enough."""
 MEMORY_ITEMS_MAX: Final = 10_000
 """Memory items in one read: some 5 MB."""
 
 
 async def open_sqlite(
-    path: str | Path, *, clock: Clock, randomness: Randomness, readers: int = READERS, busy_s: float = BUSY_S
+    path: str | Path,
+    *,
+    clock: Clock,
+    randomness: Randomness,
+    on_head: OnHead | None = None,
+    readers: int = READERS,
+    busy_s: float = BUSY_S,
 ) -> SqliteStore:
     """Open, and where needed make, a store in a local file.
 
-    `busy_s` bounds the wait for another process's lock. Raises `StoreSetupError`, one clear line each.
+    `on_head` is told each anchored head, on the writing thread; `busy_s` bounds the wait for another
+    process's lock. Raises `StoreSetupError`, one clear line each.
     """
     place = Path(path)
     prepare(place)
     writer = IdSource(clock, randomness).new()
-    connections: list[aiosqlite.Connection] = []
-    try:
-        connections.append(await _connect(place, busy_s, cached=STATEMENTS_CACHED))
-        ledger = await run(connections[0], _prepare_writing, str(place), writer, clock.wall_ms())
-        for _ in range(readers):
-            connections.append(await _connect(place, busy_s, cached=32))
-            await run(connections[-1], _prepare_reading)
-    except (sqlite3.Error, GatewayError) as error:
-        for connection in connections:
-            await connection.close()
-        if isinstance(error, sqlite3.Error):
+    async with contextlib.AsyncExitStack() as undo:
+        try:
+            mark = claim(place, writer)
+            if mark is None:
+                raise StoreSetupError(
+                    f"writer {writer} is alive already", hint="the randomness repeats itself"
+                )
+            undo.callback(mark.release)
+            anchor = AnchorFile(anchor_path(place), on_head)
+            undo.callback(anchor.close)
+            writing = await undo.enter_async_context(_connect(place, busy_s, cached=STATEMENTS_CACHED))
+            ledger = await run(writing, _prepare_writing, str(place), writer, clock.wall_ms())
+            reading = []
+            for _ in range(readers):
+                reading.append(await undo.enter_async_context(_connect(place, busy_s, cached=32)))
+                await run(reading[-1], _prepare_reading)
+        except sqlite3.Error as error:
             raise _setup_error(place, error) from error
-        raise
-    return SqliteStore(connections[0], connections[1:], ledger, clock)
+        except OSError as error:
+            raise StoreSetupError(f"cannot open {place}: {error.strerror}: {error.filename}") from error
+        driver = SqliteDriver(writing, ledger, anchor, clock)
+        return SqliteStore(place, driver, reading, clock, undo.pop_all())
 
 
 class SqliteStore:
@@ -72,19 +94,21 @@ class SqliteStore:
 
     def __init__(
         self,
-        connection: aiosqlite.Connection,
+        path: Path,
+        driver: SqliteDriver,
         readers: Sequence[aiosqlite.Connection],
-        ledger: Ledger,
         clock: Clock,
+        resources: contextlib.AsyncExitStack,
     ) -> None:
-        self._connection = connection
-        self._readers = readers
-        self._ledger = ledger
+        self._path = path
+        self._driver = driver
+        self._clock = clock
+        self._resources = resources
         self._free: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
         for reader in readers:
             self._free.put_nowait(reader)
         self._closed = False
-        self._group_writer = GroupWriter(_SqliteDriver(connection, ledger), clock)
+        self._group_writer = GroupWriter(driver, clock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -95,7 +119,7 @@ class SqliteStore:
     @property
     def writer(self) -> str:
         """The id under which this store writes its chain."""
-        return self._ledger.writer
+        return self._driver.writer
 
     def submit(self, entries: Sequence[Entry], *, reserved: bool = False) -> asyncio.Future[Receipt]:
         """Enqueue entries; see `Store.submit`. Raises `InvalidRequestError` for a column of no database."""
@@ -132,6 +156,31 @@ class SqliteStore:
         """Return decisions that await an outcome and have none, oldest first."""
         return await self._read(read.dangling, limit)
 
+    async def mark_unknown(self) -> int:
+        """Give what dead writers left open the fate `unknown`, once; return how many decisions."""
+        count = 0
+        for number, writer, position in await self._read(read.unsettled):
+            mark = None if writer == self.writer else claim(self._path, writer)
+            if mark is None:
+                continue
+            try:
+                count += await self._sweep(number, position)
+            except CommitError as error:
+                raise StoreUnavailableError(f"the store cannot commit: {error.reason}") from error
+            finally:
+                mark.release()
+        return count
+
+    async def _sweep(self, number: int, position: int) -> int:
+        """Mark what one dead writer left open after a position. The caller holds its mark."""
+
+        async def left_open(after: int, limit: int) -> list[tuple[int, DecisionEntry]]:
+            return await self._read(read.left_open, number, after, limit)
+
+        count = await sweep(left_open, position, self.submit, self._clock.wall_ms())
+        await self._driver.settle(number)
+        return count
+
     def health(self) -> StoreHealth:
         """Tell the truth, at once."""
         return self._group_writer.health()
@@ -142,8 +191,7 @@ class SqliteStore:
             return
         self._closed = True
         await self._group_writer.close()
-        for connection in (*self._readers, self._connection):
-            await connection.close()
+        await self._resources.aclose()
 
     async def _read(
         self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -159,29 +207,51 @@ class SqliteStore:
             self._free.put_nowait(connection)
 
 
-class _SqliteDriver:
+class SqliteDriver:
     """The `Driver` of the group writer: one hop to the writing thread a batch."""
 
-    def __init__(self, connection: aiosqlite.Connection, ledger: Ledger) -> None:
+    def __init__(
+        self, connection: aiosqlite.Connection, ledger: SqliteLedger, anchor: AnchorFile, clock: Clock
+    ) -> None:
+        self.writer = ledger.ledger.writer
         self._connection = connection
         self._ledger = ledger
-        self.writer = ledger.writer
+        self._anchor = anchor
+        self._clock = clock
+        self._rounds = 0
 
     async def commit(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Make a batch durable."""
-        return await run(self._connection, self._commit, groups)
-
-    def _commit(self, _: sqlite3.Connection, groups: Sequence[Group]) -> Sequence[Outcome]:
-        return self._ledger.commit(groups)
+        return await self._hop(self._ledger.commit, groups)
 
     async def probe(self) -> None:
         """Make one small durable write."""
+        await self._hop(self._ledger.probe)
+
+    async def settle(self, number: int) -> None:
+        """Note that nothing of a dead writer is open any more. Raises `CommitError`."""
+        await self._hop(self._ledger.note_dead, number)
+
+    async def chores(self, *, last: bool) -> None:
+        """Anchor the head; every so often, and at last, store how far all is settled."""
+        self._rounds += 1
+        await self._hop(
+            self._do_chores,
+            self._clock.wall_ms(),
+            settle=last or self._rounds % SETTLE_ROUNDS == 0,
+            last=last,
+        )
+
+    def _do_chores(self, now_ms: int, *, settle: bool, last: bool) -> None:
+        if settle:
+            self._ledger.note_settled(last=last)
         try:
-            await run(self._connection, _probe)
-        except sqlite3.Error as error:
-            raise commit_error(error) from error
-        except ValueError as error:  # aiosqlite's word for a connection that is closed
-            raise CommitError(str(error), fatal=True) from error
+            self._anchor.write(self._ledger.ledger.head(now_ms))
+        except OSError as error:
+            raise CommitError(f"cannot write the anchor: {error}", fatal=False) from error
+
+    async def _hop(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await run(self._connection, lambda _: function(*args, **kwargs))
 
 
 async def run(
@@ -195,11 +265,11 @@ async def run(
     return await hop(function, connection._conn, *args, **kwargs)  # noqa: SLF001 - as above
 
 
-async def _connect(path: Path, busy_s: float, *, cached: int) -> aiosqlite.Connection:
-    return await aiosqlite.connect(path, timeout=busy_s, isolation_level=None, cached_statements=cached)
+def _connect(path: Path, busy_s: float, *, cached: int) -> aiosqlite.Connection:
+    return aiosqlite.connect(path, timeout=busy_s, isolation_level=None, cached_statements=cached)
 
 
-def _prepare_writing(connection: sqlite3.Connection, path: str, writer: str, now_ms: int) -> Ledger:
+def _prepare_writing(connection: sqlite3.Connection, path: str, writer: str, now_ms: int) -> SqliteLedger:
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise StoreSetupError(
@@ -209,25 +279,17 @@ def _prepare_writing(connection: sqlite3.Connection, path: str, writer: str, now
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = ON")
     migrate(connection, path)
-    cursor = connection.execute(
+    number, position = connection.execute(
         "INSERT INTO writers (writer, started_ms, after_position) "
-        "SELECT ?, ?, ifnull(max(position), 0) FROM entries",
+        "SELECT ?, ?, ifnull(max(position), 0) FROM entries RETURNING number, after_position",
         (writer, now_ms),
-    )
-    return Ledger(connection, writer, int(cursor.lastrowid or 0))
+    ).fetchone()
+    return SqliteLedger(connection, Ledger(writer, number, position))
 
 
 def _prepare_reading(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA query_only = ON")
     connection.execute(f"PRAGMA cache_size = -{READ_CACHE_KIB}")
-
-
-def _probe(connection: sqlite3.Connection) -> None:
-    """Write and flush a page: the watermark of no writer (number 0)."""
-    connection.execute(
-        "INSERT INTO settled (writer, after_position) VALUES (0, 1) "
-        "ON CONFLICT (writer) DO UPDATE SET after_position = after_position + 1"
-    )
 
 
 def _setup_error(path: Path, error: sqlite3.Error) -> StoreSetupError:

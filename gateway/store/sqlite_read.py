@@ -11,9 +11,14 @@ from typing import Any, Final
 from gateway.kernel.errors import InvalidRequestError
 from gateway.kernel.types import EveryTenant, Scope, Tenant
 from gateway.records.types import DecisionEntry, EventEntry, MemoryEntry, PolicyEntry
+from gateway.store.ledger import SETTLED_WHOLLY
 from gateway.store.port import DecisionFilter, Page
 from gateway.store.rows import ENTRY_LIST, decision_of, event_of, memory_of, policy_of
 
+_NO_OUTCOME: Final = (
+    "NOT EXISTS (SELECT 1 FROM entries AS outcome INDEXED BY events_by_decision "
+    "WHERE outcome.kind = 'event' AND outcome.decision_id = waiting.entry_id AND outcome.label = 'outcome')"
+)
 _DECISION: Final = f"SELECT {ENTRY_LIST} FROM entries WHERE kind = 'decision'"  # noqa: S608 - constants
 
 
@@ -83,14 +88,35 @@ def policy(connection: sqlite3.Connection, policy_hash: str) -> PolicyEntry | No
 def dangling(connection: sqlite3.Connection, limit: int) -> tuple[DecisionEntry, ...]:
     """Return decisions that await an outcome and have none, oldest first."""
     sql = f"""
-        SELECT {ENTRY_LIST} FROM entries AS waiting
-        WHERE kind = 'decision' AND awaits_outcome = 1 AND NOT EXISTS (
-          SELECT 1 FROM entries AS outcome INDEXED BY events_by_decision
-          WHERE outcome.kind = 'event' AND outcome.decision_id = waiting.entry_id
-          AND outcome.label = 'outcome')
+        SELECT {ENTRY_LIST} FROM entries AS waiting NOT INDEXED
+        WHERE position > ? AND kind = 'decision' AND awaits_outcome = 1 AND {_NO_OUTCOME}
         ORDER BY position LIMIT ?
     """  # noqa: S608 - constants
-    return tuple(decision_of(row) for row in connection.execute(sql, (limit,)))
+    floor = min((position for _, _, position in unsettled(connection)), default=0)
+    return tuple(decision_of(row) for row in connection.execute(sql, (floor, limit)))
+
+
+def unsettled(connection: sqlite3.Connection) -> list[tuple[int, str, int]]:
+    """Return number, id and watermark of every writer that may have left something open."""
+    sql = """
+        SELECT number, writers.writer, max(writers.after_position, ifnull(settled.after_position, 0))
+        FROM writers LEFT JOIN settled ON settled.writer = number
+        WHERE ifnull(settled.after_position, 0) < ? ORDER BY number
+    """
+    return connection.execute(sql, (SETTLED_WHOLLY,)).fetchall()
+
+
+def left_open(
+    connection: sqlite3.Connection, number: int, position: int, limit: int
+) -> list[tuple[int, DecisionEntry]]:
+    """Return decisions of one writer after a position that have no outcome, oldest first."""
+    sql = f"""
+        SELECT position, {ENTRY_LIST} FROM entries AS waiting NOT INDEXED
+        WHERE position > ? AND writer = ? AND kind = 'decision' AND awaits_outcome = 1 AND {_NO_OUTCOME}
+        ORDER BY position LIMIT ?
+    """  # noqa: S608 - constants
+    rows = connection.execute(sql, (position, number, limit))
+    return [(row[0], decision_of(row[1:])) for row in rows]
 
 
 def _scoped(scope: Scope) -> tuple[str, tuple[Any, ...]]:

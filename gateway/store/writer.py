@@ -12,6 +12,7 @@ see the PostgreSQL community's "fsyncgate", 2018); leave a waiter hanging.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ PROBE_FIRST_S: Final = 0.05
 """First look whether a recoverable fault has gone: a lock is often held for milliseconds."""
 PROBE_MAX_S: Final = 1.0
 """The looks back off to one a second: freed disk space is noticed at once by human standards."""
+CHORES_S: Final = 1.0
+"""Between two rounds of chores (anchor, watermark): the span that a cut tail can hide in."""
 BUSY_RETRY_S: Final = 1.0
 """A full queue is half a second of work."""
 
@@ -56,7 +59,7 @@ Outcome: TypeAlias = tuple[int, int] | GatewayError
 
 
 class Driver(Protocol):
-    """What a database has to offer. Both methods raise `CommitError`, and nothing else."""
+    """What a database has to offer. Every method raises `CommitError`, and nothing else."""
 
     @property
     def writer(self) -> str:
@@ -69,6 +72,10 @@ class Driver(Protocol):
 
     async def probe(self) -> None:
         """Make one small durable write, to see whether the fault has gone."""
+        ...
+
+    async def chores(self, *, last: bool) -> None:
+        """Anchor the chain's head and note what is settled; `last` where the store is being closed."""
         ...
 
 
@@ -87,6 +94,8 @@ class GroupWriter:
         self._fatal = False
         self._closing = False
         self._batch: Sequence[Group] = ()
+        self._chores: asyncio.TimerHandle | None = None
+        self._chores_due = False
         self._wake: asyncio.Future[None] | None = None
         self._task = self._loop.create_task(self._run(), name="store-writer")
 
@@ -103,9 +112,7 @@ class GroupWriter:
         group = Group(entries, self._loop.create_future())
         self._queue.append(group)
         self._queued += len(entries)
-        if self._wake is not None:
-            self._wake.set_result(None)
-            self._wake = None
+        self._rouse()
         return group.waiter
 
     def health(self) -> StoreHealth:
@@ -123,22 +130,40 @@ class GroupWriter:
     async def close(self) -> None:
         """Commit what is queued, then stop. Safe to call twice."""
         self._closing = True
-        if self._wake is not None:
-            self._wake.set_result(None)
-            self._wake = None
+        self._rouse()
         await asyncio.shield(self._task)
 
     async def _run(self) -> None:
-        while True:
-            if not self._queue:
-                if self._closing:
-                    return
+        while self._queue or not self._closing:
+            if self._queue:
+                await self._commit(self._take())
+                if self._reason and not self._fatal:
+                    await self._recover()
+            elif not self._chores_due:
                 self._wake = self._loop.create_future()
                 await self._wake
-                continue
-            await self._commit(self._take())
-            if self._reason and not self._fatal:
-                await self._recover()
+            if self._chores_due:
+                await self._do_chores(last=False)
+        if not self._fatal:
+            await self._do_chores(last=True)
+
+    def _rouse(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+        self._wake = None
+
+    def _chores_fall_due(self) -> None:
+        self._chores_due = True
+        self._rouse()
+
+    async def _do_chores(self, *, last: bool) -> None:
+        if self._chores is not None:
+            self._chores.cancel()
+        self._chores = None
+        self._chores_due = False
+        # Chores are no part of any promise: what stops them will stop the next commit, and be told there.
+        with contextlib.suppress(CommitError):
+            await self._driver.chores(last=last)
 
     def _take(self) -> list[Group]:
         batch: list[Group] = []
@@ -164,6 +189,8 @@ class GroupWriter:
             self._reason = ""
             self._last_commit_s = self._clock.monotonic_s() - started_s
             self._acknowledge(batch, outcomes)
+            if self._chores is None:
+                self._chores = self._loop.call_later(CHORES_S, self._chores_fall_due)
         finally:
             overdue.cancel()
             self._batch = ()
