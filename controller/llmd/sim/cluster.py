@@ -12,8 +12,8 @@ This is the door for discrete-event runs, and what the server drives with the re
 Calls must come with times (seconds) that never go back. `advance(until)` returns every event up to and
 including `until` in order of time: `Dispatched` or `Dropped` of the picker, then `FirstToken`, `Preempted`,
 `Finished` of the engines (and `Tokens` with `per_token=True`). Every request ends in exactly one of
-`Finished`, `Dropped` or a `cancel` that returned True. A request for several choices (`extra_outputs`) is
-one to the picker; its further choices appear in engine events as `<request_id>/1`, `<request_id>/2`, ...
+`Finished`, `Dropped` or a `cancel` that returned True. A request with `extra_parts` (several choices) is
+one to the picker; its further parts appear in engine events as `<request_id>/1`, `<request_id>/2`, ...
 Equal configurations, calls and seeds give equal events in any process: draws depend on ids, not on order.
 """
 
@@ -33,6 +33,15 @@ from controller.llmd.sim.types import EngineEvent, EngineLoad, EngineRequest, Fi
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A further sequence of a request: another choice, another prompt of a batch, another input to embed."""
+
+    prompt_tokens: int
+    output_tokens: int
+    prefix: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SimRequest:
     """One request to a pool. `intent` is what the picker reads; `priority` is vLLM's, lower is earlier."""
 
@@ -44,7 +53,7 @@ class SimRequest:
     priority: int = 0
     prefix: Sequence[int] = ()
     body_bytes: int = 0
-    extra_outputs: tuple[int, ...] = ()
+    extra_parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +130,8 @@ class Pool:
     def __init__(self, config: ModelConfig, router: RouterConfig, seed: int, *, per_token: bool) -> None:
         self.config = config
         self.replicas: list[Replica] = [
-            build_replica(config.engine, seed=seed + index, per_token=per_token) for index in range(config.replicas)
+            build_replica(config.engine, seed=seed + index, per_token=per_token)
+            for index in range(config.replicas)
         ]
         # without a picker requests are spread and never refused: a plain load balancer
         flow_control = router.enabled and router.flow_control
@@ -137,7 +147,9 @@ class Pool:
         self._live(now)
         failure = self._failure(request.request_id)
         if failure is not None:
-            self._drop(request, now, FAULT_KINDS[failure], None, f"injected failure: {failure}", "fault", failure)
+            self._drop(
+                request, now, FAULT_KINDS[failure], None, f"injected failure: {failure}", "fault", failure
+            )
             return
         self._requests[request.request_id] = request
         ask = Ask(
@@ -256,12 +268,11 @@ class Pool:
         parts: set[str] = set()
         self._placed[request.request_id] = (dispatch.replica, parts)
         hangs = self._draw("hang", request.request_id) < self.faults.hang_rate
-        for choice, output_tokens in enumerate((request.output_tokens, *request.extra_outputs)):
-            part = f"{request.request_id}/{choice}" if choice else request.request_id
-            taken = replica.submit(
-                EngineRequest(part, request.prompt_tokens, output_tokens, priority, request.prefix, hangs), now
-            )
-            if not taken:
+        first = Part(request.prompt_tokens, request.output_tokens, request.prefix)
+        for index, sequence in enumerate((first, *request.extra_parts)):
+            part = f"{request.request_id}/{index}" if index else request.request_id
+            tokens = (sequence.prompt_tokens, sequence.output_tokens)
+            if not replica.submit(EngineRequest(part, *tokens, priority, sequence.prefix, hangs), now):
                 self._abandon(request.request_id, now)
                 del self._requests[request.request_id]
                 status = 429 if self.config.engine.latency is not None else 503
@@ -301,7 +312,17 @@ class Pool:
         priority = self.router.priority_of(request.intent)
         self._events.append(
             Dropped(
-                request.request_id, now, request.model, status, reason, message, kind, outcome, priority, 0.0, evicted
+                request.request_id,
+                now,
+                request.model,
+                status,
+                reason,
+                message,
+                kind,
+                outcome,
+                priority,
+                0.0,
+                evicted,
             )
         )
 
@@ -383,7 +404,7 @@ class Cluster:
         return self.pool(model).signals()
 
     def _forget(self, request_id: str) -> None:
-        for name in (request_id, request_id.rpartition("/")[0]):  # the last choice to end may be a further one
+        for name in (request_id, request_id.rpartition("/")[0]):  # the last part to end may be a further one
             pool = self._homes.get(name)
             if pool is not None and not pool.knows(name):
                 del self._homes[name]

@@ -181,6 +181,11 @@ class Router:
         return len(self._queue)
 
     @property
+    def ready_endpoints(self) -> int:
+        """How many replicas can be picked."""
+        return sum(self._ready)
+
+    @property
     def in_flight(self) -> Sequence[int]:
         """How many requests are in flight on each replica."""
         return self._in_flight_by_replica
@@ -235,7 +240,9 @@ class Router:
         config = self.config
         if not config.eviction or now < self._evict_after or self._queue.top_priority() < 0:
             return []
-        sheddable = [(f.priority, -f.order, request_id) for request_id, f in self._in_flight.items() if f.priority < 0]
+        sheddable = [
+            (f.priority, -f.order, request_id) for request_id, f in self._in_flight.items() if f.priority < 0
+        ]
         victims = sorted(sheddable)[: config.evictions_per_decision]
         if victims:
             self._evict_after = now + config.eviction_grace_s

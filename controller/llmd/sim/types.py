@@ -41,14 +41,16 @@ class FirstToken:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """One more token for each of `request_ids`, none of them the first; only emitted with `per_token`.
+    """One step: one more token for each of `request_ids`, none of them the first; only with `per_token`.
 
     `gap_s` is the time since the token before: the step, or the whole stall after a preemption.
+    `prefill_tokens` were computed in the same step; there may be no ids at all.
     """
 
     at_s: float
     gap_s: float
     request_ids: Sequence[str]
+    prefill_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
