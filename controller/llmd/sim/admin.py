@@ -42,7 +42,7 @@ def changed_faults(present: Mapping[str, Faults], data: dict[str, Any]) -> dict[
 
 
 def failure_rates(percent: Any, kinds: Any) -> dict[str, float]:
-    """Return the rate of each kind: `percent` of requests fail, with kinds drawn evenly; none given means all."""
+    """Return the rate of each kind: `percent` of requests fail, by `kinds` evenly; none given means all."""
     if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
         raise SimConfigError("failure-injection-rate must be between 0 and 100")
     names = list(kinds or FAULT_KINDS)

@@ -1,9 +1,9 @@
 """What one replica has on its accelerator: the running sequences, their blocks, the next step's plan. Pure.
 
 The scheduler half of `engine.Engine`, which adds time. A step is planned by `Batch.plan`, which may preempt
-and admit, and ended by `Batch.advance` and `Batch.end_chunks`. Every running decode advances in every step; so the
-state of a decode is one number, the step count at which its cache would have been empty (`zero`), and
-nothing is touched per token: block needs follow from counts of `zero` modulo the block size, ends from a
+and admit, and ended by `Batch.advance` and `Batch.end_chunks`. Every running decode advances in every step;
+so the state of a decode is one number, the step count at which its cache would have been empty (`zero`),
+and nothing is touched per token: block needs follow from counts of `zero` modulo the block size, ends from a
 table by step count.
 """
 
@@ -84,7 +84,7 @@ class Batch:
     # --- planning a step -------------------------------------------------------------------------
 
     def plan(self) -> StepPlan:
-        """Fill the next step: decodes, then prompts under way, then waiting ones; take the blocks it writes."""
+        """Fill the next step: decodes, prompts under way, then waiting ones; take the blocks it writes."""
         preempted: list[Sequence] = []
         self.chunked = []
         while not self.pool.take(self._crossing[self.count % self._config.block_tokens]):
@@ -178,7 +178,7 @@ class Batch:
     # --- ending a step ---------------------------------------------------------------------------
 
     def advance(self, steps: int) -> list[Sequence]:
-        """Count `steps` done, the first planned and the rest equal to it; return the sequences that are through."""
+        """Count `steps` done, the first planned, the rest equal to it; return the sequences that ended."""
         if steps > 1:
             self.pool.take(self._blocks_after(steps))
         self.count += steps
@@ -252,7 +252,7 @@ class Batch:
     # --- looking ahead ---------------------------------------------------------------------------
 
     def repeats_max(self) -> int:
-        """How many steps, from the planned one, leave a batch of decodes as it is: none ends, blocks suffice."""
+        """How many steps, from the planned one, leave a batch of decodes as it is: no end, blocks suffice."""
         while self._finish_steps[0] not in self._finishing:
             heappop(self._finish_steps)
         steps = self._finish_steps[0] - self.count

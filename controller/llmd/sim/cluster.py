@@ -1,8 +1,8 @@
-"""Whole pools under one clock: endpoint picker in front of replicas, several models. Pure: time is an argument.
+"""Whole pools under one clock: endpoint picker before replicas, several models. Pure: time is an argument.
 
 This is the door for discrete-event runs, and what the server drives with the real clock:
 
-    cluster = Cluster(preset("llmd-demo"))
+    cluster = Cluster(preset("llmd-demo"))          # requests and events are in `types`
     cluster.submit(SimRequest("r1", "llama-8b", prompt_tokens=512, output_tokens=256), now=0.0)
     while (at := cluster.next_event_time()) < math.inf:
         for event in cluster.advance(at): ...
@@ -21,100 +21,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from controller.llmd.sim.compat import CompatEngine
 from controller.llmd.sim.config import FAULT_KINDS, EngineConfig, Faults, ModelConfig, RouterConfig, SimConfig
 from controller.llmd.sim.draws import uniform
 from controller.llmd.sim.engine import Engine
-from controller.llmd.sim.intent import LlmdIntent
 from controller.llmd.sim.router import Ask, Decision, Dispatch, Reject, Router
-from controller.llmd.sim.types import EngineEvent, EngineLoad, EngineRequest, Finished, Replica
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A further sequence of a request: another choice, another prompt of a batch, another input to embed."""
-
-    prompt_tokens: int
-    output_tokens: int
-    prefix: Sequence[int] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SimRequest:
-    """One request to a pool. `intent` is what the picker reads; `priority` is vLLM's, lower is earlier."""
-
-    request_id: str
-    model: str
-    prompt_tokens: int
-    output_tokens: int
-    intent: LlmdIntent = LlmdIntent()
-    priority: int = 0
-    prefix: Sequence[int] = ()
-    body_bytes: int = 0
-    extra_parts: tuple[Part, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Dispatched:
-    """The picker sent it to a replica. `queue_s`: time in flow control; None when that is off."""
-
-    request_id: str
-    at_s: float
-    model: str
-    replica: int
-    priority: int
-    fairness_id: str
-    queue_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """Refused, or cut when `evicted`. `reason` is the dropped-reason header, None when there is none.
-
-    `kind` says who: `router`, `engine` (its waiting queue is full) or `fault` (injected, named by `outcome`).
-    """
-
-    request_id: str
-    at_s: float
-    model: str
-    status: int
-    reason: str | None
-    message: str
-    kind: str
-    outcome: str
-    priority: int
-    queue_s: float
-    evicted: bool = False
-
-
-Event = Dispatched | Dropped | EngineEvent
-
-
-@dataclass(frozen=True, slots=True)
-class PoolSignals:
-    """What can be known of a pool from its metrics, live. `replicas` in order; `saturation` as last scraped."""
-
-    replicas: tuple[EngineLoad, ...]
-    saturation: float
-    queued: int
-    in_flight: int
-
-    @property
-    def running(self) -> int:
-        """Running sequences of all replicas."""
-        return sum(load.running for load in self.replicas)
-
-    @property
-    def waiting(self) -> int:
-        """Sequences that wait inside the engines."""
-        return sum(load.waiting for load in self.replicas)
-
-    @property
-    def kv_usage(self) -> float:
-        """Mean share of KV blocks in use, 0..1; 0 without replicas."""
-        return sum(load.kv_usage for load in self.replicas) / len(self.replicas) if self.replicas else 0.0
+from controller.llmd.sim.types import (
+    Dispatched,
+    Dropped,
+    EngineEvent,
+    EngineRequest,
+    Event,
+    Finished,
+    Part,
+    PoolSignals,
+    Replica,
+    SimRequest,
+)
 
 
 def build_replica(config: EngineConfig, *, seed: int, per_token: bool) -> Replica:

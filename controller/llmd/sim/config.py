@@ -116,7 +116,7 @@ class EngineConfig:
         _require(self.seqs_max >= 1, "engine.seqs_max must be at least 1")
         _require(
             self.batched_tokens_max >= self.seqs_max,
-            "engine.batched_tokens_max must be at least seqs_max: every running sequence takes a token a step",
+            "engine.batched_tokens_max must be at least seqs_max: every sequence takes a token a step",
         )
         _require(self.block_tokens >= 1, "engine.block_tokens must be at least 1")
         _require(

@@ -11,10 +11,10 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 
-from controller.llmd.sim.cluster import Cluster, Dispatched, Dropped, Event, SimRequest
+from controller.llmd.sim.cluster import Cluster
 from controller.llmd.sim.config import Faults
 from controller.llmd.sim.telemetry import Telemetry
-from controller.llmd.sim.types import Finished, FirstToken, Tokens
+from controller.llmd.sim.types import Dispatched, Dropped, Event, Finished, FirstToken, SimRequest, Tokens
 
 
 class Channel:

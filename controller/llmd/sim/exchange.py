@@ -15,7 +15,6 @@ import orjson
 from aiohttp import web
 
 from controller.llmd.sim.answer import Answer, Prompt, count_prompt, plan_answer, room_for
-from controller.llmd.sim.cluster import Dropped, Part, SimRequest
 from controller.llmd.sim.config import ModelConfig, SimConfig
 from controller.llmd.sim.draws import uniform
 from controller.llmd.sim.driver import Channel, Driver
@@ -31,6 +30,7 @@ from controller.llmd.sim.shapes import (
     completion_body,
 )
 from controller.llmd.sim.text import digest
+from controller.llmd.sim.types import Dropped, Part, SimRequest
 from controller.llmd.sim.wire import ApiError, Embedding, Generation
 
 _KINDS: Final = {

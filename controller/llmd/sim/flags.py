@@ -14,7 +14,9 @@ from controller.llmd.sim.admin import failure_rates
 from controller.llmd.sim.config import (
     CompatLatency,
     EngineConfig,
+    Faults,
     ModelConfig,
+    RouterConfig,
     SimConfig,
     SimConfigError,
     preset,
@@ -181,8 +183,8 @@ def _engine(engine: EngineConfig, changes: dict[str, Any], latency: CompatLatenc
     return replace(engine, **changes)
 
 
-def _router(flags: Flags, base: SimConfig) -> Any:
-    changes = {
+def _router(flags: Flags, base: SimConfig) -> RouterConfig:
+    changes: dict[str, Any] = {
         "enabled": flags.router,
         "version": flags.router_version,
         "flow_control": flags.flow_control,
@@ -190,7 +192,7 @@ def _router(flags: Flags, base: SimConfig) -> Any:
     return replace(base.router, **{name: value for name, value in changes.items() if value is not None})
 
 
-def _faults(flags: Flags, base: SimConfig) -> Any:
+def _faults(flags: Flags, base: SimConfig) -> Faults:
     if flags.failure_injection_rate is None:
         return base.faults
     return replace(base.faults, errors=failure_rates(flags.failure_injection_rate, list(flags.failure_types)))

@@ -155,7 +155,7 @@ class Router:
         return self.config.objectives.get(intent.objective or "", 0)
 
     def saturation(self) -> float:
-        """Return the pool's saturation as of the last scrape; 1 is the set point. No replica counts as full."""
+        """Return the pool's saturation as of the last scrape; 1 is the set point, no replica is infinity."""
         config = self.config
         ready = [index for index, up in enumerate(self._ready) if up]
         if not ready:

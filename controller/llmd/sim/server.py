@@ -1,4 +1,4 @@
-"""The simulated llm-d over HTTP: the OpenAI API of vLLM, behind the headers and statuses of the endpoint picker.
+"""The simulated llm-d over HTTP: vLLM's OpenAI API, with the endpoint picker's headers and statuses.
 
 `EmbeddedSim` runs it inside a loop that is there; `command.sim` runs it alone. A client that goes away
 frees its place at once, queued or running, streamed or not. Binds to loopback unless told otherwise, asks

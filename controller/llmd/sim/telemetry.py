@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from controller.llmd.sim.cluster import Cluster, Dispatched, Dropped, Event
+from controller.llmd.sim.cluster import Cluster
 from controller.llmd.sim.exposition import Family, exposition
-from controller.llmd.sim.types import Finished, FirstToken, Tokens
+from controller.llmd.sim.types import Dispatched, Dropped, Event, Finished, FirstToken, Tokens
 
 FAIRNESS_LABELS_MAX: Final = 1000
 """Distinct fairness ids that get a series of their own; the rest are `other`, as in the real picker."""
@@ -357,8 +357,9 @@ class Telemetry:
         request = ("model_name", "target_model_name", "fairness_id", "priority")
         pool = ("inference_pool",)
         outcome = ("inference_pool", "outcome")
-        for name, labels in (("request_total", request), ("request_error_total", (*request, "error_code"))):
-            self._declare(Family(f"llm_d_epp_{name}", "counter", "Requests of the picker.", labels))
+        self._declare(Family("llm_d_epp_request_total", "counter", "Requests of the picker.", request))
+        errors = (*request, "error_code")
+        self._declare(Family("llm_d_epp_request_error_total", "counter", "Requests refused or cut.", errors))
         for name, bounds in (
             ("request_duration_seconds", _LATENCY),
             ("request_ttft_seconds", _TTFT),
@@ -370,7 +371,7 @@ class Telemetry:
             self._declare(
                 Family(f"llm_d_epp_{name}", "histogram", "Of the picker's requests.", request, bounds)
             )
-        gauges = {
+        gauges: dict[str, tuple[str, ...]] = {
             "request_running": request,
             "average_kv_cache_utilization": ("name",),
             "average_queue_size": ("name",),
@@ -382,8 +383,8 @@ class Telemetry:
             "flow_control_queue_size": ("inference_pool", "fairness_id", "priority"),
             "flow_control_capacity_utilization_requests": ("inference_pool", "priority"),
         }
-        for name, labels in gauges.items():
-            self._declare(Family(f"llm_d_epp_{name}", "gauge", "Of the pool, now.", labels))
+        for name, names in gauges.items():
+            self._declare(Family(f"llm_d_epp_{name}", "gauge", "Of the pool, now.", names))
         self._declare(Family("llm_d_epp_flow_control_requests_total", "counter", "By outcome.", outcome))
         name = "llm_d_epp_flow_control_request_queue_duration_seconds"
         self._declare(Family(name, "histogram", "Time in flow control.", outcome, _QUEUE))

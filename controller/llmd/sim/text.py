@@ -21,13 +21,13 @@ from controller.llmd.sim.draws import integer, uniform
 _TOKEN: Final = re.compile(r" ?\w{1,7}|\s|[^\w\s]")
 _SENTENCES: Final = 600
 """About 7,000 tokens before the corpus repeats; answers start anywhere in it."""
-_WORDS: Final = (
-    "the a this each another order answer request system team account case change result report cost time "
-    "model plan note value service week client question reason level point load queue batch cache token "
-    "is was has can will may gives takes needs keeps shows finds makes moves sends reads holds meets stays "
-    "new open small large clear early late good common simple steady quick fair plain short next first "
-    "and but so then when while because with from under over after before between near again always often"
-).split()
+_WORDS: Final = """
+    the a this each another order answer request system team account case change result report cost time
+    model plan note value service week client question reason level point load queue batch cache token
+    is was has can will may gives takes needs keeps shows finds makes moves sends reads holds meets stays
+    new open small large clear early late good common simple steady quick fair plain short next first
+    and but so then when while because with from under over after before between near again always often
+"""
 
 _QUANTILES: Final = (
     *(0, 0.01, 0.02, *(step / 20 for step in range(1, 19)), 0.925, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0),
@@ -96,15 +96,16 @@ def _azure(draw: float) -> int:
 @lru_cache(maxsize=8)
 def corpus(seed: int) -> tuple[str, ...]:
     """Return the tokens that answers are cut from, by seed."""
+    vocabulary = _WORDS.split()
     pieces: list[str] = []
     for sentence in range(_SENTENCES):
         number = integer(seed, "sentence", str(sentence))
         count = 6 + number % 11
         for word in range(count):
-            number, index = divmod(number, len(_WORDS))
-            if number < len(_WORDS):
+            number, index = divmod(number, len(vocabulary))
+            if number < len(vocabulary):
                 number = integer(seed, "words", f"{sentence}/{word}")
-            text = _WORDS[index]
+            text = vocabulary[index]
             pieces.append(f" {text if word else text.capitalize()}")
         pieces.append(".")
     return tuple(pieces)
@@ -114,8 +115,11 @@ def words(seed: int, key: str, count: int) -> list[str]:
     """Return `count` tokens of text for a key; the first has no space before it."""
     pieces = corpus(seed)
     start = integer(seed, "words", key) % len(pieces)
-    rounds = -(-(start + count) // len(pieces))
+    while pieces[start - 1] != ".":  # answers begin where a sentence does
+        start -= 1
+    start %= len(pieces)
+    rounds = 1 + (start + count) // len(pieces)
     taken = list((pieces * rounds)[start : start + count])
     if taken:
-        taken[0] = taken[0].lstrip() or "."
+        taken[0] = taken[0].lstrip()
     return taken
