@@ -112,6 +112,10 @@ class Pool:
         events, self._events = self._events, []
         return events
 
+    def sync(self, now: float) -> None:
+        """Bring the replicas' gauges up to `now`; what happens on the way stays to be fetched."""
+        self._live(now)
+
     def knows(self, request_id: str) -> bool:
         """Tell whether the request is queued or in flight here."""
         return request_id in self._requests
@@ -281,6 +285,7 @@ class Cluster:
             for name in (model.name, *model.aliases):
                 self._pool_of[name] = self.pools[model.name]
         self._homes: dict[str, Pool] = {}
+        self._now = -math.inf
         self.set_faults(config.faults, -math.inf)
 
     def pool(self, model: str) -> Pool:
@@ -292,12 +297,14 @@ class Cluster:
         if request.request_id in self._homes:
             raise ValueError(f"request id {request.request_id!r} is in use")
         pool = self.pool(request.model)
+        self._now = max(self._now, now)
         self._homes[request.request_id] = pool
         pool.submit(request, now)
 
     def cancel(self, request_id: str, now: float) -> bool:
         """Free all that the request holds, queued or in flight, at once; False when it has ended."""
         pool = self._homes.pop(request_id, None)
+        self._now = max(self._now, now)
         return pool is not None and pool.cancel(request_id, now)
 
     def set_faults(self, faults: Faults, now: float) -> None:
@@ -313,7 +320,10 @@ class Cluster:
         """Live up to and including `until`; return what happened, in order of time."""
         events: list[Event] = []
         busy = 0
+        self._now = until
         for pool in self.pools.values():
+            if pool.next_event_time() > until:
+                continue
             found = pool.advance(until)
             busy += bool(found)
             events += found
@@ -326,7 +336,9 @@ class Cluster:
 
     def signals(self, model: str) -> PoolSignals:
         """Return the signals of a model's pool as of the last call that named a time."""
-        return self.pool(model).signals()
+        pool = self.pool(model)
+        pool.sync(self._now)
+        return pool.signals()
 
     def _forget(self, request_id: str) -> None:
         for name in (request_id, request_id.rpartition("/")[0]):  # the last part to end may be a further one

@@ -89,7 +89,11 @@ FailureTypes = Annotated[
     list[str] | None,
     typer.Option(
         help="How they fail: rate_limit, invalid_api_key, context_length, server_error, invalid_request, "
-        "model_not_found. Repeat the flag for several. [default: all]"--router/--no-router", help="Put the llm-d endpoint picker in front.")
+        "model_not_found. Repeat the flag for several. [default: all]"
+    ),
+]
+Router = Annotated[
+    bool | None, typer.Option("--router/--no-router", help="Put the llm-d endpoint picker in front.")
 ]
 RouterVersion = Annotated[
     str | None, typer.Option(help="Whose header names and refusals: 0.11, 0.10, 0.9 or gaie.")
