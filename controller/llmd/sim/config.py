@@ -116,7 +116,7 @@ class EngineConfig:
         _require(self.seqs_max >= 1, "engine.seqs_max must be at least 1")
         _require(
             self.batched_tokens_max >= self.seqs_max,
-            "engine.batched_tokens_max must be at least seqs_max: every running sequence takes a token a step",
+            "engine.batched_tokens_max must be at least seqs_max: every sequence takes a token a step",
         )
         _require(self.block_tokens >= 1, "engine.block_tokens must be at least 1")
         _require(
@@ -225,7 +225,9 @@ class Faults:
         _require(0 <= self.hang_rate <= 1, "faults.hang_rate must be between 0 and 1")
         unknown = sorted(set(self.errors) - set(FAULT_KINDS))
         _require(not unknown, f"faults.errors: unknown kind {unknown}; known are {sorted(FAULT_KINDS)}")
-        _require(all(rate >= 0 for rate in self.errors.values()), "faults.errors: a rate must not be negative")
+        _require(
+            all(rate >= 0 for rate in self.errors.values()), "faults.errors: a rate must not be negative"
+        )
         _require(sum(self.errors.values()) <= 1, "faults.errors: the rates must not sum above 1")
 
 

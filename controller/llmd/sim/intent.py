@@ -1,4 +1,4 @@
-"""The llm-d request headers, read as each router version reads them. Pure; never raises: bad values are ignored.
+"""The llm-d request headers, read as each router version reads them. Pure; bad values are ignored.
 
 A version knows its own names only: canonical names exist from router 0.9, the older spellings stay aliases
 (the canonical one wins), the TTL exists from 0.11. A header that a version does not know is ignored, as

@@ -155,7 +155,7 @@ class Router:
         return self.config.objectives.get(intent.objective or "", 0)
 
     def saturation(self) -> float:
-        """Return the pool's saturation as of the last scrape; 1 is the set point. No replica counts as full."""
+        """Return the pool's saturation as of the last scrape; 1 is the set point, no replica is infinity."""
         config = self.config
         ready = [index for index, up in enumerate(self._ready) if up]
         if not ready:
@@ -179,6 +179,11 @@ class Router:
     def queued(self) -> int:
         """How many requests wait."""
         return len(self._queue)
+
+    @property
+    def ready_endpoints(self) -> int:
+        """How many replicas can be picked."""
+        return sum(self._ready)
 
     @property
     def in_flight(self) -> Sequence[int]:
@@ -235,7 +240,9 @@ class Router:
         config = self.config
         if not config.eviction or now < self._evict_after or self._queue.top_priority() < 0:
             return []
-        sheddable = [(f.priority, -f.order, request_id) for request_id, f in self._in_flight.items() if f.priority < 0]
+        sheddable = [
+            (f.priority, -f.order, request_id) for request_id, f in self._in_flight.items() if f.priority < 0
+        ]
         victims = sorted(sheddable)[: config.evictions_per_decision]
         if victims:
             self._evict_after = now + config.eviction_grace_s
