@@ -80,6 +80,7 @@ class Gateway:
                     advisory_allowed=config.policy.advisory_allowed or config.policy.mode is Mode.ADVISORY,
                 ),
                 keys=_key_ring(config),
+                top_k=config.memory.top_k,
             ),
         )
         self._metrics = Metrics()

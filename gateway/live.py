@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 from gateway.auth.keys import KeyRing
 from gateway.engine.decide import EngineSettings
+from gateway.kernel.types import JSONObject
+from gateway.memory.features import features_of
 from gateway.memory.snapshot import MemoryIndex
+from gateway.memory.types import NO_ADVICE, MemoryAdvice
 from gateway.policy.select import PolicySet
 
 
@@ -22,6 +25,15 @@ class Snapshot:
     memory: MemoryIndex
     engine: EngineSettings
     keys: KeyRing
+    top_k: int
+    """How many remembered outcomes a record names; 0 switches memory off."""
+
+    def advise(self, request: JSONObject) -> MemoryAdvice:
+        """Return what memory says of a validated request."""
+        tenant_id = request["subject"].get("tenant_id")
+        if not self.memory.prefix(tenant_id, request["action"]["type"]).length:
+            return NO_ADVICE
+        return self.memory.advise(tenant_id, features_of(request), self.top_k)
 
 
 class Live:

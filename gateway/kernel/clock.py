@@ -6,6 +6,7 @@ The real clock is in `gateway.system`; tests and simulations hand in their own.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, Protocol
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,4 +34,10 @@ class Randomness(Protocol):
 
 def rfc3339(wall_ms: int) -> str:
     """Return the instant as UTC in whole seconds, as decision records print it (contract 1.2)."""
-    return (_EPOCH + timedelta(seconds=wall_ms // 1000)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second(wall_ms // 1000)
+
+
+# A busy gateway prints the same second thousands of times.
+@lru_cache(maxsize=64)
+def _second(wall_s: int) -> str:
+    return (_EPOCH + timedelta(seconds=wall_s)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -257,7 +257,7 @@ class HttpClient:
             transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last_event), last_event))
             transport.close()
         else:
-            transport.abort()  # type: ignore[attr-defined]
+            transport.abort()
 
     async def send_error(self, error: GatewayError, *, headers: Sequence[tuple[str, str]] = ()) -> None:
         """Answer with an error in the shape of this route's API."""

@@ -69,7 +69,7 @@ class Decisions:
         decision = decide(
             request,
             policies=snapshot.policies,
-            advice=snapshot.memory.advise(request),
+            advice=snapshot.advise(request),
             settings=snapshot.engine,
             stamp=Stamp(self._ids.new(), at_ms),
         )

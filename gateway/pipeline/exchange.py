@@ -24,7 +24,13 @@ from typing import Final
 from gateway.kernel.types import Fate
 
 
-class State(Enum):
+class _Name(Enum):
+    """A name that is itself and nothing else: hashed as an object, at a tenth of what `Enum` takes."""
+
+    __hash__ = object.__hash__
+
+
+class State(_Name):
     """Where an exchange stands."""
 
     READING = auto()
@@ -36,7 +42,7 @@ class State(Enum):
     ENDED = auto()
 
 
-class Event(Enum):
+class Event(_Name):
     """What happened: past tense."""
 
     REQUEST_READ = auto()
@@ -59,7 +65,7 @@ class Event(Enum):
     """We are stopping and the drain time is over."""
 
 
-class Command(Enum):
+class Command(_Name):
     """What to do next: imperative."""
 
     READ = auto()

@@ -101,7 +101,7 @@ class LlmJudge:
         decision = decide(
             request,
             policies=snapshot.policies,
-            advice=snapshot.memory.advise(request),
+            advice=snapshot.advise(request),
             settings=snapshot.engine,
             stamp=Stamp(bench.ids.new(), at_ms),
         )

@@ -41,19 +41,19 @@ class Observer(Protocol):
 
 
 def outcome_data(sighting: Sighting, fate: Fate, *, now_s: float) -> JSONObject:
-    """Return the data of an outcome event: the fate and what is known, durations in milliseconds."""
+    """Return the data of an outcome event: the fate and what is known, durations in microseconds."""
     sent = sighting.forwarded_s
     admitted = sighting.admitted
     facts: JSONObject = {
         "backend": admitted.backend.name if admitted is not None and sent is not None else None,
         "bytes_out": sighting.bytes_out or None,
-        "duration_ms": millis(sighting.began_s, now_s),
+        "duration_us": micros(sighting.began_s, now_s),
         "error": None if sighting.error is None else sighting.error.code,
         "fate": fate.value,
-        "first_byte_ms": millis(sent, sighting.head_s),
+        "first_byte_us": micros(sent, sighting.head_s),
         "model": admitted.model if admitted is not None and sent is not None else None,
         "status": sighting.status,
-        "ttft_ms": millis(sent, sighting.first_content_s),
+        "ttft_us": micros(sent, sighting.first_content_s),
         "usage": sighting.usage,
     }
     return {name: value for name, value in facts.items() if value is not None}
@@ -69,8 +69,8 @@ def own_headers(sighting: Sighting, *, request_id: str) -> list[tuple[str, str]]
     headers.append(("x-lumyn-verdict", admitted.decision.verdict.value))
     if admitted.model:
         headers.append(("x-lumyn-model", _printable(admitted.model)))
-    if (overhead_ms := millis(sighting.began_s, sighting.forwarded_s)) is not None:
-        headers.append(("x-lumyn-overhead-ms", str(overhead_ms)))
+    if (overhead_us := micros(sighting.began_s, sighting.forwarded_s)) is not None:
+        headers.append(("x-lumyn-overhead-ms", f"{overhead_us / 1000:.3f}"))
     return headers
 
 
@@ -94,9 +94,9 @@ def refusal(admitted: Admitted) -> RefusedError:
     )
 
 
-def millis(start_s: float | None, end_s: float | None) -> float | None:
-    """Return a duration in milliseconds, to the microsecond, or None while an end is not known."""
-    return None if start_s is None or end_s is None else round((end_s - start_s) * 1000, 3)
+def micros(start_s: float | None, end_s: float | None) -> int | None:
+    """Return a duration in whole microseconds, or None while an end is not known."""
+    return None if start_s is None or end_s is None else round((end_s - start_s) * 1_000_000)
 
 
 def content_length(answer: Answer) -> int | None:

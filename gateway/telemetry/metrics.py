@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -33,6 +34,10 @@ _DURATION_BUCKETS_S: Final = tuple(0.01 * 2**step for step in range(14))
 """The conventions' own: 10 ms to 81.92 s."""
 _TOKEN_BUCKETS: Final = tuple(float(4**step) for step in range(14))
 """The conventions' own: 1 to 67 million."""
+
+
+_CHILDREN_MAX: Final = 4096
+"""Operations x verdicts x fates x error codes come to hundreds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,10 @@ class Metrics:
             registry=registry,
             buckets=_TOKEN_BUCKETS,
         )
+        # Finding a labelled child costs more than counting on it, and the label sets are closed.
+        self._ended = lru_cache(_CHILDREN_MAX)(self._exchanges.labels)
+        self._lasted = lru_cache(_CHILDREN_MAX)(self._duration.labels)
+        self._used = lru_cache(_CHILDREN_MAX)(self._tokens.labels)
         self._faults = Counter("lumyn_internal_errors", "Faults of the gateway itself.", registry=registry)
         self._in_flight = Gauge("lumyn_in_flight_requests", "Requests under way.", registry=registry)
 
@@ -112,16 +121,16 @@ class Metrics:
 
     def exchange(self, reading: ExchangeReading) -> None:
         """Count one ended exchange."""
-        self._exchanges.labels(reading.operation, reading.verdict, reading.fate, reading.error).inc()
+        self._ended(reading.operation, reading.verdict, reading.fate, reading.error).inc()
         if reading.overhead_s is not None:
             self._overhead.observe(reading.overhead_s)
-            self._duration.labels(reading.operation, reading.model).observe(reading.duration_s)
+            self._lasted(reading.operation, reading.model).observe(reading.duration_s)
         if reading.ttft_s is not None:
             self._ttft.labels(reading.model).observe(reading.ttft_s)
         if reading.input_tokens is not None:
-            self._tokens.labels("input", reading.model).observe(reading.input_tokens)
+            self._used("input", reading.model).observe(reading.input_tokens)
         if reading.output_tokens is not None:
-            self._tokens.labels("output", reading.model).observe(reading.output_tokens)
+            self._used("output", reading.model).observe(reading.output_tokens)
 
     def fault(self) -> None:
         """Count a fault of ours."""
