@@ -15,7 +15,7 @@ import orjson
 
 from gateway.kernel.clock import rfc3339
 from gateway.kernel.errors import ConflictError
-from gateway.kernel.ids import ulid
+from gateway.kernel.ids import RANDOM_BYTES, ulid
 from gateway.kernel.types import Fate
 from gateway.records.types import DecisionEntry, Entry, EventEntry
 from gateway.store.port import Receipt
@@ -28,7 +28,7 @@ _REASON: Final = "the process that forwarded it died before it recorded an outco
 def unknown_outcome(decision: DecisionEntry, now_ms: int) -> EventEntry:
     """Return the event that gives a decision the fate `unknown`."""
     digest = hashlib.sha256(b"unknown\x00" + decision.entry_id.encode()).digest()
-    event_id = ulid(max(0, decision.at_ms) & ((1 << 48) - 1), digest[:10])
+    event_id = ulid(max(0, decision.at_ms) & ((1 << 48) - 1), digest[:RANDOM_BYTES])
     body = {
         "at": rfc3339(now_ms),
         "data": {"fate": Fate.UNKNOWN.value, "reason": _REASON},

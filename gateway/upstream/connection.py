@@ -131,8 +131,7 @@ class Connection(asyncio.Protocol):
             if not self._head_done and self._head_bytes > UPSTREAM_HEADER_BYTES_MAX:
                 self._fail(UpstreamBrokenError("the backend's response head is over the bound"))
             elif self._buffered_bytes > _PAUSE_AT_BYTES and not self._paused:
-                self._paused = True
-                self._transport.pause_reading()
+                self._pause()
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -184,8 +183,7 @@ class Connection(asyncio.Protocol):
     # --- waiting ---------------------------------------------------------------------------------
 
     async def _wait(self, timeout_s: float, what: str) -> None:
-        if self._failure is not None:
-            raise self._failure
+        self._raise_failure()
         if self.closed:
             raise UpstreamBrokenError("the backend closed the connection")
         waiter = self._waiter = self._loop.create_future()
@@ -195,12 +193,21 @@ class Connection(asyncio.Protocol):
         finally:
             deadline.cancel()
             self._waiter = None
-        if self._failure is not None and not self._chunks:
+        if not self._chunks:
+            self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
             raise self._failure
 
     def _expire(self, timeout_s: float, what: str) -> None:
         self._fail(UpstreamTimeoutError(f"{what} from the backend for {timeout_s:g} s"))
         self._wake()
+
+    def _pause(self) -> None:
+        if self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
 
     def _fail(self, failure: UpstreamError) -> None:
         if self._failure is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from gateway.kernel.ids import ulid
+from gateway.kernel.ids import RANDOM_BYTES, ulid
 from gateway.kernel.types import NO_TENANT, Tenant
 from gateway.records.types import ControlEntry, DecisionEntry, EventEntry, MemoryEntry, PolicyEntry
 
@@ -33,12 +33,12 @@ class CountedRandomness:
 
     def token_bytes(self, count: int) -> bytes:
         self._count += 1
-        return self._count.to_bytes(10, "big") * (count // 10 + 1)
+        return self._count.to_bytes(RANDOM_BYTES, "big") * (count // 10 + 1)
 
 
 def entry_id(number: int, salt: int = 0) -> str:
     """The id of entry `number`; another salt gives another id."""
-    return ulid(START_MS + number, (number + (salt << 40)).to_bytes(10, "big"))
+    return ulid(START_MS + number, (number + (salt << 40)).to_bytes(RANDOM_BYTES, "big"))
 
 
 def decision(number: int, **changed: object) -> DecisionEntry:
