@@ -103,7 +103,7 @@ class GuardedProtocol(RequestHandler):
         return _LastAnswer("400 Bad Request", fault)
 
     def _tell_reader(self) -> None:
-        """Where a body's framing broke, aiohttp queues the fault behind the handler that waits for the rest."""
+        """Where a body's framing broke, aiohttp queues the fault behind the handler that waits for it."""
         request = self._current_request
         broken = bool(self._messages) and isinstance(self._messages[-1][0], _ErrInfo)
         if broken and request is not None and not request.content.is_eof():
