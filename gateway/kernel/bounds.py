@@ -73,3 +73,8 @@ STORE_COMMIT_S: Final = 5.0
 """A commit that takes longer fails its waiters: they can do better than to wait."""
 PAGE_DECISIONS_MAX: Final = 500
 """Decisions in one page of a listing."""
+
+# --- experience memory -------------------------------------------------------------------------
+MEMORY_CANDIDATES_MAX: Final = 500
+"""Newest items of a tenant and action type among which `top_k` is sought (contract 3). Failures have no
+such bound: the failure score is the best over all of them."""
