@@ -76,7 +76,7 @@ def derive(request: JSONObject, failure_score: float) -> Facts:
         amount_currency=currency,
         amount_usd=dollars,
         fx_rate_present=rate_usable,
-        failure_score=failure_score,
+        failure_score=float(failure_score),
     )
 
 

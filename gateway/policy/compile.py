@@ -162,7 +162,7 @@ class _Compiler:
                 return Scope(everything=False, names=(value,))
             return Scope(everything=False, prefix=value)
         else:
-            wanted = "text"
+            wanted = "text that is not empty"
         message = f"rule {rule.rule_id}: {key} takes {wanted}, not {kind(value)}"
         self.problems.append(node.problem(message))
         return Scope(everything=False)
