@@ -60,8 +60,7 @@ def parse_json(data: bytes | str, *, depth_max: int = JSON_DEPTH_MAX) -> JSON:
     a lone surrogate. `depth_max` may be up to a few hundred: Python's own reader recurses that far.
     """
     text = _text(data)
-    if text.count("[") + text.count("{") > depth_max:
-        _check_depth(text, depth_max)
+    check_depth(text, depth_max)
     if isinstance(data, bytes) and data.find(b'": ', 0, _FIRST_KEY_BYTES) < 0:
         value = _compact(data)
         if value is not _NOT_COMPACT:
@@ -255,8 +254,10 @@ def _check_surrogates(tree: JSON) -> None:
                 raise _invalid((*path, step), "a lone surrogate is no character", "send well-formed Unicode")
 
 
-def _check_depth(text: str, depth_max: int) -> None:
-    """Raise if the brackets of `text` nest deeper than `depth_max`; linear, whatever the text is."""
+def check_depth(text: str, depth_max: int) -> None:
+    """Raise InvalidRequestError if `text` nests deeper than `depth_max`; in linear time, whatever it is."""
+    if text.count("[") + text.count("{") <= depth_max:
+        return
     brackets = _NOT_BRACKET.sub("", _STRING.sub("", text)).translate(_ONE_KIND)
     for _ in range(depth_max):
         inner = brackets.replace("[]", "")  # takes away exactly one level everywhere
