@@ -62,6 +62,8 @@ class Pool:
         flow_control = router.enabled and router.flow_control
         self.router = Router(replace(router, flow_control=flow_control), self.replicas)
         self.faults = Faults()
+        engine = config.engine
+        self.tokens_max = math.inf if engine.latency else engine.kv_blocks * engine.block_tokens
         self._events: list[Event] = []
         self._requests: dict[str, SimRequest] = {}
         self._placed: dict[str, tuple[int, set[str]]] = {}
@@ -97,7 +99,15 @@ class Pool:
         if faults.slowdown != self.faults.slowdown:
             for replica in self.replicas:
                 replica.set_slowdown(faults.slowdown, now)
+        up = len(self.replicas) - faults.replicas_down
+        for index in range(len(self.replicas)):
+            self.router.set_ready(index, ready=index < up)
         self.faults = faults
+
+    def drain(self, now: float) -> None:
+        """Refuse all that waits in the picker: it shuts down."""
+        self._live(now)
+        self._carry_out(self.router.drain(now), now)
 
     def next_event_time(self) -> float:
         """Return when `advance` is next due."""
@@ -139,16 +149,16 @@ class Pool:
             if at > until:
                 break
             self._step(at)
-        for index, replica in enumerate(self.replicas):
-            self._absorb(index, replica.advance(until))
+        for replica in self.replicas:
+            self._absorb(replica.advance(until))
 
     def _step(self, at: float) -> None:
-        for index, replica in enumerate(self.replicas):
-            self._absorb(index, replica.advance(at))
+        for replica in self.replicas:
+            self._absorb(replica.advance(at))
         if self.router.next_event_time() <= at:
             self._carry_out(self.router.advance(at), at)
 
-    def _absorb(self, _index: int, events: list[EngineEvent]) -> None:
+    def _absorb(self, events: list[EngineEvent]) -> None:
         for event in events:
             self._events.append(event)
             if isinstance(event, Finished):
@@ -297,6 +307,10 @@ class Cluster:
         if request.request_id in self._homes:
             raise ValueError(f"request id {request.request_id!r} is in use")
         pool = self.pool(request.model)
+        longest = pool.tokens_max
+        for part in (request, *request.extra_parts):
+            if part.prompt_tokens < 1 or part.prompt_tokens + part.output_tokens > longest:
+                raise ValueError(f"request {request.request_id!r} does not fit a replica of {longest} tokens")
         self._now = max(self._now, now)
         self._homes[request.request_id] = pool
         pool.submit(request, now)
@@ -311,6 +325,11 @@ class Cluster:
         """Let these faults hold from now on, for `faults.model` or for all."""
         for pool in self.pools.values() if not faults.model else (self.pool(faults.model),):
             pool.set_faults(faults, now)
+
+    def drain(self, now: float) -> None:
+        """Refuse all that waits in the pickers, because they shut down."""
+        for pool in self.pools.values():
+            pool.drain(now)
 
     def next_event_time(self) -> float:
         """Return when `advance` may next change or tell something; infinity when all is quiet."""
