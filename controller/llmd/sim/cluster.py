@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from controller.llmd.sim.compat import CompatEngine
 from controller.llmd.sim.config import FAULT_KINDS, EngineConfig, Faults, ModelConfig, RouterConfig, SimConfig
@@ -41,6 +42,9 @@ from controller.llmd.sim.types import (
     SimRequest,
 )
 
+REFUSED: Final = "refused"
+"""The outcome of a request that never got a connection; its status is 0."""
+
 
 def build_replica(config: EngineConfig, *, seed: int, per_token: bool) -> Replica:
     """Return the engine that the configuration asks for: the step model, or the compat formula."""
@@ -58,9 +62,9 @@ class Pool:
             build_replica(config.engine, seed=seed + index, per_token=per_token)
             for index in range(config.replicas)
         ]
-        # without a picker requests are spread and never refused: a plain load balancer
-        flow_control = router.enabled and router.flow_control
-        self.router = Router(replace(router, flow_control=flow_control), self.replicas)
+        if not router.enabled:  # a plain load balancer: no intent is read, nobody is refused
+            router = replace(router, flow_control=False, objectives={}, latency_slo_admitter=False)
+        self.router = Router(router, self.replicas)
         self.faults = Faults()
         engine = config.engine
         self.tokens_max = math.inf if engine.latency else engine.kv_blocks * engine.block_tokens
@@ -72,6 +76,9 @@ class Pool:
     def submit(self, request: SimRequest, now: float) -> None:
         """Take a request in; what becomes of it comes out of `advance`."""
         self._live(now)
+        if self.faults.refuse:
+            self._drop(request, now, 0, None, "the connection is refused (injected)", "fault", REFUSED)
+            return
         failure = self._failure(request.request_id)
         if failure is not None:
             self._drop(
@@ -308,7 +315,8 @@ class Cluster:
             raise ValueError(f"request id {request.request_id!r} is in use")
         pool = self.pool(request.model)
         longest = pool.tokens_max
-        for part in (request, *request.extra_parts):
+        first = Part(request.prompt_tokens, request.output_tokens)
+        for part in (first, *request.extra_parts):
             if part.prompt_tokens < 1 or part.prompt_tokens + part.output_tokens > longest:
                 raise ValueError(f"request {request.request_id!r} does not fit a replica of {longest} tokens")
         self._now = max(self._now, now)

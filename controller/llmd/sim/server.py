@@ -169,9 +169,6 @@ class SimServer:
         fault_error(request.headers)
         exchange = Exchange(self.config, self.driver, self._ids, request, name, body_bytes)
         exchange.model = self._model(exchange.target)
-        if self._faults[exchange.model.name].refuse and request.transport is not None:
-            request.transport.abort()
-            raise ConnectionResetError("refused by an injected fault")
         return exchange
 
     def _model(self, name: str) -> ModelConfig:
