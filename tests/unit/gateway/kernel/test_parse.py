@@ -240,3 +240,23 @@ def test_bombs_are_refused_in_linear_time(bomb):
         parse_json(bomb)
     assert len(caught.value.message) < 1_000
     assert len(caught.value.pointer or "") <= 512
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("twin", [b"", b',"k1":2'])
+def test_loose_takes_linear_time(twin):
+    """A body of 100,000 keys is read soon, and its twin found."""
+    many = (
+        b'{"n": '
+        + b"1" * 300
+        + b","
+        + b",".join(b'"k%d":1' % number for number in range(100_000))
+        + twin
+        + b"}"
+    )
+    if not twin:
+        assert len(parse_loose_json(many)) == 100_001
+        return
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_loose_json(many)
+    assert caught.value.pointer == "/k1"
