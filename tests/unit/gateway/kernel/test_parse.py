@@ -139,7 +139,7 @@ def documents(draw, depth=1):
     return text, len(set(names)) != len(names), twins
 
 
-@settings(derandomize=True, max_examples=600, deadline=None)
+@settings(derandomize=True, max_examples=300, deadline=None)
 @given(documents())
 def test_loose_finds_every_twin_of_the_top_level(document):
     """A key twice at the top level is refused whatever its spelling, and nothing else is."""
@@ -151,7 +151,7 @@ def test_loose_finds_every_twin_of_the_top_level(document):
         assert parse_loose_json(text.encode()) == orjson.loads(text)
 
 
-@settings(derandomize=True, max_examples=400, deadline=None)
+@settings(derandomize=True, max_examples=200, deadline=None)
 @given(documents())
 def test_unique_everywhere_agrees_with_the_strict_reader(document):
     """With unique_everywhere the loose reader refuses exactly the documents that the strict one does."""
@@ -275,7 +275,7 @@ literals = st.builds(
 ) | st.floats(-1e16, 1e16).map(repr)
 
 
-@settings(derandomize=True, max_examples=1500, deadline=None)
+@settings(derandomize=True, max_examples=500, deadline=None)
 @given(literals)
 @example("9007199254740990.5")
 @example("-0.0e-5")
