@@ -16,7 +16,11 @@ from gateway.kernel.errors import GatewayError, InvalidRequestError, MalformedRe
 from gateway.kernel.parse import parse_json, parse_loose_json
 
 VECTORS = Path(__file__).parents[4] / "vectors"
-CASES = json.JSONDecoder().decode((VECTORS / "json" / "strict.json").read_text())["cases"]
+CASES = [
+    case
+    for name in ("strict", "malformed")
+    for case in json.JSONDecoder().decode((VECTORS / "json" / f"{name}.json").read_text())["cases"]
+]
 FUZZ = settings(derandomize=True, max_examples=200, deadline=None)
 
 scalars = (
@@ -51,6 +55,17 @@ def test_golden_document(case):
             parse_json(data)
         assert caught.value.pointer == case["pointer"]
         assert caught.value.hint
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_golden_document_read_loosely(case):
+    """The loose reader refuses what is no JSON too, and gives the strict value where there is one."""
+    data = _bytes(case)
+    if case["expect"] == "malformed":
+        with pytest.raises((MalformedRequestError, InvalidRequestError)):
+            parse_loose_json(data)
+    elif case["expect"] == "accept":
+        assert parse_loose_json(data) == parse_json(data)
 
 
 def test_vectors_cover_each_outcome():
