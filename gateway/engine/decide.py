@@ -8,7 +8,7 @@ beforehand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -17,7 +17,7 @@ import orjson
 from gateway.engine.combine import Combined, combine, open_queries, uncertainty
 from gateway.engine.evaluate import evaluate
 from gateway.engine.explain import details
-from gateway.engine.facts import derive, derived_features
+from gateway.engine.facts import derive, derived_bytes
 from gateway.kernel.canon import canonical_bytes, sha256_digest
 from gateway.kernel.clock import rfc3339
 from gateway.kernel.types import STAGES, JSONObject, Mode, Stage, Verdict
@@ -122,10 +122,16 @@ def abstain_on_storage(
 ) -> Decision:
     """Return the ABSTAIN that says nothing could be recorded; it is itself not stored (contract 4)."""
     question = _ask(request, policies, NO_ADVICE, settings, None)
-    combined = combine((_STORAGE_RULE,))
     words = f"{request['action']['type']} is refused: its decision cannot be recorded."
-    reasons = _Reasons(combined, b"[]", b"[]", 1.0, canonical_bytes({"details": [], "summary": words}))
-    return _write(question, reasons, canonical_bytes(derived_features(derive(request, 0.0))), stamp)
+    return _write(
+        question,
+        replace(combine((_STORAGE_RULE,)), rows=b"[]"),
+        derived_bytes(derive(request, 0.0)),
+        queries=b"[]",
+        uncertainty_score=1,
+        explanation=canonical_bytes({"details": [], "summary": words}),
+        stamp=stamp,
+    )
 
 
 def answer(question: Question, stamp: Stamp) -> Decision:
@@ -137,26 +143,16 @@ def answer(question: Question, stamp: Stamp) -> Decision:
     queries = open_queries(combined.verdict, evaluation, facts, request)
     lines = details(evaluation, facts, advice, mode=question.mode, asked=asked_mode(request))
     words = f"{facts.action_type} {combined.outcome}"
-    reasons = _Reasons(
-        combined=combined,
-        rows=combined.rows,
+    return _write(
+        question,
+        combined,
+        derived_bytes(facts),
         queries=canonical_bytes(queries) if queries else b"[]",
-        uncertainty=uncertainty(combined.verdict, advice.failure_score),
+        uncertainty_score=uncertainty(combined.verdict, advice.failure_score),
         # Strings alone are canonical as orjson writes them.
         explanation=b'{"details":%b,"summary":%b}' % (orjson.dumps(lines), orjson.dumps(words)),
+        stamp=stamp,
     )
-    return _write(question, reasons, canonical_bytes(derived_features(facts)), stamp)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reasons:
-    """What was found, as the pieces of the record that depend on it."""
-
-    combined: Combined
-    rows: bytes
-    queries: bytes
-    uncertainty: float
-    explanation: bytes
 
 
 def _ask(
@@ -196,14 +192,22 @@ def _mode(request: JSONObject, policy: CompiledPolicy, settings: EngineSettings)
     return settings.mode or policy.default_mode
 
 
-def _write(question: Question, reasons: _Reasons, derived: bytes, stamp: Stamp) -> Decision:
+def _write(
+    question: Question,
+    combined: Combined,
+    derived: bytes,
+    *,
+    queries: bytes,
+    uncertainty_score: float,
+    explanation: bytes,
+    stamp: Stamp,
+) -> Decision:
     policy, advice = question.policy, question.advice
     request = canonical_bytes(question.request)
     snapshot = orjson.dumps(advice.snapshot)
     inputs = b'{"derived":%b,"memory_snapshot":%b,"request":%b}' % (derived, snapshot, request)
     inputs_digest = sha256_digest(inputs)
     trace = question.request.get("trace")
-    combined = reasons.combined
     body = (
         b'{"created_at":"%b","decision_id":%b,"determinism":{%b,'
         b'"inputs_digest":"%b","memory_snapshot":%b},"explanation":%b,"extensions":%b,"matched_rules":%b,'
@@ -216,17 +220,17 @@ def _write(question: Question, reasons: _Reasons, derived: bytes, stamp: Stamp) 
         _DETERMINISM,
         inputs_digest.encode(),
         snapshot,
-        reasons.explanation,
+        explanation,
         _extensions(question, derived),
-        reasons.rows,
+        combined.rows,
         combined.obligations,
         question.mode.encode(),
         policy.identity,
-        reasons.queries,
+        queries,
         combined.codes,
         request,
-        _risk_signals(advice, reasons.uncertainty),
-        canonical_bytes(trace) if trace else b"{}",
+        _risk_signals(advice, uncertainty_score),
+        orjson.dumps(trace, option=orjson.OPT_SORT_KEYS) if trace else b"{}",
         combined.verdict.encode(),
     )
     return Decision(

@@ -6,6 +6,7 @@ The words follow from the record's own inputs, so that a replay writes the same 
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from gateway.engine.evaluate import Evaluation
@@ -71,12 +72,16 @@ def _rule_line(rule: CompiledRule, evaluation: Evaluation, facts: Facts) -> str:
 
 
 def _condition_words(condition: Condition, facts: Facts) -> str:
-    value = _shown(condition.read(facts))
     if condition.operator == "present":
         return f"{condition.field} is {'present' if condition.operand else 'missing'}"
     if condition.operator == "is":
-        return f"{condition.field} is {value}"
-    words = f"{condition.field} {value} {_WORDS[condition.operator]} {_shown(condition.operand)}"
+        return f"{condition.field} {_limit_words(condition)}"
+    return f"{condition.field} {_shown(condition.read(facts))} {_limit_words(condition)}"
+
+
+@lru_cache(maxsize=4096)
+def _limit_words(condition: Condition) -> str:
+    words = f"{_WORDS[condition.operator]} {_shown(condition.operand)}"
     return words if condition.threshold is None else f"{words} ({condition.threshold})"
 
 

@@ -162,7 +162,7 @@ class _Compiler:
                 return Scope(everything=False, names=(value,))
             return Scope(everything=False, prefix=value)
         else:
-            wanted = "text"
+            wanted = "text that is not empty"
         message = f"rule {rule.rule_id}: {key} takes {wanted}, not {kind(value)}"
         self.problems.append(node.problem(message))
         return Scope(everything=False)
@@ -194,7 +194,8 @@ class _Compiler:
             except ConditionError as error:
                 place = node.key_problem if error.at_key else node.problem
                 self.problems.append(place(f"rule {rule.rule_id}: {error.message}"))
-        return found
+        # In the order of the hash, not of the text: policies of one hash explain themselves alike.
+        return sorted(found, key=lambda condition: condition.key)
 
 
 def _plans(

@@ -87,9 +87,9 @@ Test: TypeAlias = Callable[[FactView], bool]
 Read: TypeAlias = Callable[[FactView], JSON]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Condition:
-    """One compiled condition."""
+    """One compiled condition; compared by identity."""
 
     key: str
     """As written in the policy."""

@@ -71,9 +71,9 @@ class _Rule:
         return f"rule {self.compiled.rule_id}"
 
     def placed(self) -> Iterator[tuple[Condition, Node]]:
-        """Yield each condition with its place; compiled conditions stand in the order written."""
-        nodes = [node for item in self.shape.all_of for node in item.members.values()]
-        nodes += [node for item in self.shape.any_of or () for node in item.members.values()]
+        """Yield each condition with its place; compiled conditions of one object are sorted by key."""
+        objects = [*self.shape.all_of, *(self.shape.any_of or ())]
+        nodes = [item.members[key] for item in objects for key in sorted(item.members)]
         yield from zip(self.compiled.conditions, nodes, strict=True)
 
     def problem(self, message: str) -> Problem:

@@ -48,7 +48,7 @@ class CompiledRule:
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """Every condition of the rule, in the order written."""
+        """Every condition of the rule: object by object as written, in each by key."""
         return self.all_of + tuple(item for group in self.any_of or () for item in group)
 
 

@@ -12,10 +12,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.kernel.types import Scope, Tenant
 from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
+
+MEMORY_ITEMS_MAX: Final = 10_000
+"""Memory items in one read: some 5 MB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import aiosqlite
 
 from gateway.kernel.bounds import PAGE_DECISIONS_MAX, STORE_COMMIT_S
 from gateway.kernel.clock import Clock, Randomness
-from gateway.kernel.errors import StoreSetupError, StoreUnavailableError
+from gateway.kernel.errors import InvalidRequestError, StoreSetupError, StoreUnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Scope, Tenant
 from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
@@ -27,7 +27,7 @@ from gateway.store.anchor import AnchorFile, OnHead, anchor_path
 from gateway.store.ledger import Ledger
 from gateway.store.live import claim
 from gateway.store.place import prepare
-from gateway.store.port import DecisionFilter, Page, Receipt, StoreHealth
+from gateway.store.port import MEMORY_ITEMS_MAX, DecisionFilter, Page, Receipt, StoreHealth
 from gateway.store.rows import seal
 from gateway.store.sqlite_commit import STATEMENTS_CACHED, SqliteLedger
 from gateway.store.sqlite_schema import migrate
@@ -44,8 +44,6 @@ BUSY_S: Final = STORE_COMMIT_S - 0.5
 READ_CACHE_KIB: Final = 8 * 1024
 SETTLE_ROUNDS: Final = 10
 """The watermark costs a commit of its own: every tenth round of chores is enough."""
-MEMORY_ITEMS_MAX: Final = 10_000
-"""Memory items in one read: some 5 MB."""
 
 
 async def open_sqlite(
@@ -201,6 +199,8 @@ class SqliteStore:
         connection = await self._free.get()
         try:
             return await run(connection, query, *args, **kwargs)
+        except UnicodeEncodeError as error:
+            raise InvalidRequestError("what is asked for is no text") from error
         except sqlite3.Error as error:
             raise StoreUnavailableError(f"the store cannot be read: {error}", retry_after_s=1.0) from error
         finally:

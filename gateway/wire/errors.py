@@ -1,4 +1,4 @@
-"""The error bodies of each API. Errors are made in one tree; here they get the shape of the API they leave by."""
+"""The error bodies of each API. Made in one tree, they get the shape of the API they leave by."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def error_headers(error: GatewayError) -> list[tuple[str, str]]:
 
 
 def openai_error_body(error: GatewayError, request_id: str) -> bytes:
-    """Return `{"error": {message, type, param, code}}`, as OpenAI's clients read it; the id is a header there."""
+    """Return `{"error": {message, type, param, code}}`, as OpenAI's clients read it."""
     del request_id
     return orjson.dumps({"error": openai_error(error)})
 
@@ -48,7 +48,7 @@ def v0_error_body(error: GatewayError, request_id: str) -> bytes:
 
 
 def dotted(pointer: str) -> str:
-    """Return a JSON pointer in the spelling OpenAI uses for `param`: `/messages/0/role` is `messages[0].role`."""
+    """Return a JSON pointer as OpenAI spells `param`: `/messages/0/role` is `messages[0].role`."""
     text = ""
     for token in pointer.split("/")[1:]:
         name = token.replace("~1", "/").replace("~0", "~")

@@ -141,7 +141,7 @@ def _optional_count(value: JSONObject, field: str) -> int | None:
 
 
 def _max_tokens(value: JSONObject) -> int | None:
-    """vLLM and OpenAI read `max_completion_tokens` first and `max_tokens` where it is absent."""
+    """Return the ceiling: backends read the newer name first, and the older one where it is absent."""
     newer = _optional_count(value, "max_completion_tokens")
     older = _optional_count(value, "max_tokens")
     return older if newer is None else newer

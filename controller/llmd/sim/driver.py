@@ -113,6 +113,11 @@ class Driver:
         self._cluster.set_faults(faults, self.now())
         self._pump()
 
+    def drain(self) -> None:
+        """Refuse all that waits in the pickers, because they shut down."""
+        self._cluster.drain(self.now())
+        self._pump()
+
     def metrics(self) -> bytes:
         """Return the metrics page as of now."""
         self._pump()

@@ -15,6 +15,7 @@ import orjson
 from aiohttp import web
 
 from controller.llmd.sim.answer import Answer, Prompt, count_prompt, plan_answer, room_for
+from controller.llmd.sim.cluster import REFUSED
 from controller.llmd.sim.config import ModelConfig, SimConfig
 from controller.llmd.sim.draws import uniform
 from controller.llmd.sim.driver import Channel, Driver
@@ -230,8 +231,12 @@ class Exchange:
             self._raise_if_dropped(channel)
 
     def _raise_if_dropped(self, channel: Channel) -> None:
-        if channel.dropped is not None:
-            raise self._dropped_error(channel.dropped)
+        if channel.dropped is None:
+            return
+        if channel.dropped.outcome == REFUSED and self._request.transport is not None:
+            self._request.transport.abort()
+            raise ConnectionResetError(channel.dropped.message)
+        raise self._dropped_error(channel.dropped)
 
     def _dropped_error(self, dropped: Dropped) -> ApiError:
         version = self._config.router.version

@@ -142,12 +142,15 @@ class Router:
         """Take a replica out of the pool, or put it back."""
         self._ready[replica] = ready
 
-    def drain(self) -> list[Decision]:
+    def drain(self, now: float) -> list[Decision]:
         """Refuse all that waits: the picker shuts down."""
         decisions: list[Decision] = []
         while self._queue:
             item = self._queue.pop()
-            decisions.append(self._refuse(item, 503, "rejected-shutting-down", "RejectedShuttingDown", 0.0))
+            waited = now - item.entered_at_s
+            decisions.append(
+                self._refuse(item, 503, "rejected-shutting-down", "RejectedShuttingDown", waited)
+            )
         return decisions
 
     def priority_of(self, intent: LlmdIntent) -> int:

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from controller.llmd.sim.admin import changed_faults, shown
 from controller.llmd.sim.cluster import Cluster
-from controller.llmd.sim.config import ModelConfig, SimConfig, SimConfigError
+from controller.llmd.sim.config import Faults, ModelConfig, SimConfig, SimConfigError
 from controller.llmd.sim.driver import Driver
 from controller.llmd.sim.exchange import Exchange, Ids, fault_error
 from controller.llmd.sim.telemetry import Telemetry
@@ -48,7 +48,11 @@ class SimServer:
         self.cluster = Cluster(config, per_token=True)
         self.telemetry = Telemetry(self.cluster, config.time_scale)
         self.driver = Driver(self.cluster, self.telemetry, config.time_scale)
-        self._faults = {model.name: config.faults for model in config.models}
+        only = config.faults.model
+        self._faults = {
+            model.name: Faults() if only not in {"", model.name, *model.aliases} else config.faults
+            for model in config.models
+        }
         self._ids = Ids(wall_s)
         self._started = 0.0
 
@@ -56,11 +60,12 @@ class SimServer:
         """Hold the driver while the application runs."""
         self.driver.start()
         self._started = asyncio.get_running_loop().time()
-        for model, faults in self._faults.items():
-            if faults.model and faults.model != model:
-                self._faults[model] = replace(faults, slowdown=1.0, errors={}, hang_rate=0.0, refuse=False)
         yield
         self.driver.stop()
+
+    async def drain(self, _app: web.Application) -> None:
+        """Refuse what waits in the picker: it shuts down."""
+        self.driver.drain()
 
     # --- the model API ---------------------------------------------------------------------------
 
@@ -164,9 +169,6 @@ class SimServer:
         fault_error(request.headers)
         exchange = Exchange(self.config, self.driver, self._ids, request, name, body_bytes)
         exchange.model = self._model(exchange.target)
-        if self._faults[exchange.model.name].refuse and request.transport is not None:
-            request.transport.abort()
-            raise ConnectionResetError("refused by an injected fault")
         return exchange
 
     def _model(self, name: str) -> ModelConfig:
@@ -240,6 +242,7 @@ def build_app(config: SimConfig, wall_s: Callable[[], float] | None = None) -> w
 
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[shape])
     app.cleanup_ctx.append(server.run)
+    app.on_shutdown.append(server.drain)
     app.router.add_post("/v1/chat/completions", server.chat)
     app.router.add_post("/v1/completions", server.completions)
     app.router.add_post("/v1/responses", server.responses)

@@ -180,6 +180,9 @@ def test_depth_bound():
         value = [value]
     canonical_bytes(value)
     canonical_bytes({"small": 1e-6} | {"deep": value[0]})
+    for odd in (1, 1.0):
+        with pytest.raises(InvalidRequestError, match="nests deeper"):
+            canonical_bytes([[value], odd])
     for _ in range(100_000):
         value = [value]
     with pytest.raises(InvalidRequestError, match="nests deeper"):
