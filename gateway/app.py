@@ -14,7 +14,7 @@ from controller.llmd.sim.server import EmbeddedSim
 from gateway.admin.health import HealthPages, Readiness
 from gateway.admin.records import RecordPages
 from gateway.auth.keys import KeyRing, Principal
-from gateway.config import Config, read_policy
+from gateway.config import Config
 from gateway.engine.decide import EngineSettings
 from gateway.kernel.clock import Clock
 from gateway.kernel.ids import IdSource
@@ -27,12 +27,12 @@ from gateway.pipeline.decisions import Decisions
 from gateway.pipeline.drive import Deadlines, Surroundings
 from gateway.pipeline.judge import Bench
 from gateway.pipeline.observe import ExchangeObserver
+from gateway.pipeline.policies import load_policies, policy_entries
+from gateway.pipeline.remember import MemoryFeed
 from gateway.pipeline.tasks import spawn
-from gateway.policy.compile import compile_policy
 from gateway.policy.select import PolicySet
 from gateway.proxy.actions import ActionGate
 from gateway.proxy.openai import OpenAiProxy
-from gateway.records.types import PolicyEntry
 from gateway.store.open import open_store
 from gateway.store.port import Store
 from gateway.system import SystemClock, SystemRandomness
@@ -69,11 +69,13 @@ class Gateway:
         self._backends: list[HttpBackend] = []
         self._clock = clock
         self._ids = ids
-        self._refresh: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        index = MemoryIndex()
+        self._memory = MemoryFeed(store, index)
         self._live = Live(
             Snapshot(
                 policies=policies,
-                memory=MemoryIndex(),
+                memory=index,
                 engine=EngineSettings(
                     mode=config.policy.mode,
                     redaction_profile=config.redaction.profile,
@@ -84,18 +86,19 @@ class Gateway:
             ),
         )
         self._metrics = Metrics()
-        self._decisions = Decisions(self._live, store, clock, ids)
+        self._decisions = Decisions(self._live, store, clock, ids, self._memory)
         self._data: Listener | None = None
         self._admin: Listener | None = None
 
     @classmethod
     async def open(cls, config: Config) -> Self:
         """Load the policies and open the store. Raises SetupError: then nothing listens."""
-        policies = load_policies(config)
+        policies = load_policies(config.policy)
         clock, randomness = SystemClock(), SystemRandomness()
         store = await open_store(config.storage.url, clock=clock, randomness=randomness)
         gateway = cls(config, store, policies, clock, IdSource(clock, randomness))
-        await gateway._keep_policies(policies)
+        await store.submit(policy_entries(policies, clock.wall_ms()))
+        await gateway._memory.catch_up()
         return gateway
 
     async def start(self) -> Ports:
@@ -129,14 +132,17 @@ class Gateway:
         listen = config.listen
         admin_port = await self._admin.start(listen.admin_host, listen.admin_port)
         port = await self._data.start(listen.host, listen.port)
-        self._refresh = spawn(self._keep_catalogue_fresh(catalogue), name="catalogue")
+        self._tasks = [
+            spawn(self._keep_catalogue_fresh(catalogue), name="catalogue"),
+            spawn(self._memory.follow(), name="memory"),
+        ]
         return Ports(port, admin_port)
 
     async def close(self) -> None:
         """Stop being ready, let running requests end, and close the ledger last."""
         self._draining = True
-        if self._refresh is not None:
-            self._refresh.cancel()
+        for task in self._tasks:
+            task.cancel()
         if self._data is not None:
             await self._data.drain(self._config.limits.drain_s)
         for backend in self._backends:
@@ -185,22 +191,6 @@ class Gateway:
             await catalogue.refresh()
             await asyncio.sleep(_CATALOGUE_REFRESH_S)
 
-    async def _keep_policies(self, policies: PolicySet) -> None:
-        """Keep the text of every policy that may decide, so that its records can be replayed."""
-        at_ms = self._clock.wall_ms()
-        await self._store.submit(
-            [
-                PolicyEntry(
-                    entry_id=policy.policy_hash,
-                    at_ms=at_ms,
-                    policy_id=policy.policy_id,
-                    policy_version=policy.policy_version,
-                    body=policy.text,
-                )
-                for policy in policies.policies
-            ],
-        )
-
     def _surroundings(self, catalogue: ModelCatalogue) -> Surroundings:
         config = self._config
         observer = ExchangeObserver(
@@ -244,17 +234,6 @@ class _Known:
     def __contains__(self, model: object) -> bool:
         models = self._known()
         return isinstance(models, list) and model in models
-
-
-def load_policies(config: Config) -> PolicySet:
-    """Read and compile the configured policies. Raises InvalidPolicyError or InvalidConfigError."""
-    text, source = read_policy(config.policy.path)
-    main = compile_policy(text, source=source)
-    packs = []
-    for path in config.policy.packs:
-        text, source = read_policy(path)
-        packs.append(compile_policy(text, source=source))
-    return PolicySet(main, tuple(packs))
 
 
 def _key_ring(config: Config) -> KeyRing:

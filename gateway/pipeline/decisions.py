@@ -6,7 +6,9 @@ there is no exchange: a decision is made, committed, and returned.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import orjson
 
@@ -25,21 +27,31 @@ from gateway.kernel.ids import IdSource
 from gateway.kernel.types import JSON, JSONObject, Scope, Tenant
 from gateway.live import Live
 from gateway.pipeline.journal import decision_entry, event_entry
-from gateway.records.types import DecisionEntry, EventEntry
+from gateway.pipeline.remember import WITHDRAW, MemoryFeed, labelled, read_label, withdrawn
+from gateway.records.types import DecisionEntry, EventEntry, MemoryEntry
 from gateway.store.port import Store
 
 EVENT_TYPES = frozenset({"outcome", "label", "note", "override"})
 """The four types of the contract; approvals are overrides with a kind."""
 
 
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The ids of an event that is durable, and of the memory entry that it made, if any."""
+
+    event_id: str
+    memory_id: str | None = None
+
+
 class Decisions:
     """Decides, keeps, reads back."""
 
-    def __init__(self, live: Live, store: Store, clock: Clock, ids: IdSource) -> None:
+    def __init__(self, live: Live, store: Store, clock: Clock, ids: IdSource, memory: MemoryFeed) -> None:
         self._live = live
         self._store = store
         self._clock = clock
         self._ids = ids
+        self._memory = memory
 
     async def decide(self, request: JSONObject) -> bytes:
         """Return the record of a validated request, as committed, or the one its key already has.
@@ -124,25 +136,53 @@ class Decisions:
             raise NotFoundError("not found")
         return with_events(kept.body, await self._store.events(scope, decision_id))
 
-    async def append_event(self, scope: Scope, decision_id: str, event_type: str, data: JSONObject) -> str:
-        """Append an event to a decision; return its id once it is durable. Raises NotFoundError."""
+    async def append_event(
+        self, scope: Scope, decision_id: str, event_type: str, data: JSONObject
+    ) -> Appended:
+        """Append an event to a decision and return once it is durable.
+
+        A `label` makes a memory item in the same commit, and an `override` of kind `withdraw` takes one
+        back; decisions after the return of this call see either. Raises NotFoundError, and
+        InvalidRequestError with a pointer.
+        """
         if event_type not in EVENT_TYPES:
             wanted = ", ".join(sorted(EVENT_TYPES))
             raise InvalidRequestError("unknown event type", pointer="/type", hint=f"use one of {wanted}")
         kept = await self._store.decision(scope, decision_id)
         if kept is None:
             raise NotFoundError("not found")
-        event_id = self._ids.new()
-        entry = event_entry(
-            event_id=event_id,
+        at_ms = self._clock.wall_ms()
+        data, memory = await self._remembered(scope, kept, event_type, data, at_ms)
+        event = event_entry(
+            event_id=self._ids.new(),
             decision_id=decision_id,
             tenant=kept.tenant,
-            at_ms=self._clock.wall_ms(),
+            at_ms=at_ms,
             event_type=event_type,
             data=data,
         )
-        await self._store.submit((entry,))
-        return event_id
+        if memory is None:
+            await self._store.submit((event,))
+            return Appended(event.entry_id)
+        await self._store.submit((event, memory))
+        # Both are durable: where they cannot be read back just now, the feed will come to it.
+        with contextlib.suppress(StoreUnavailableError):
+            await self._memory.catch_up()
+        return Appended(event.entry_id, memory.entry_id)
+
+    async def _remembered(
+        self, scope: Scope, kept: DecisionEntry, event_type: str, data: JSONObject, at_ms: int
+    ) -> tuple[JSONObject, MemoryEntry | None]:
+        """Return an event's data as it is kept, and the memory entry that goes with it."""
+        if event_type == "label":
+            label, summary = read_label(data)
+            memory_id = self._ids.new()
+            memory = labelled(kept, memory_id=memory_id, at_ms=at_ms, label=label, summary=summary)
+            return {**data, "label": label, "memory_id": memory_id}, memory
+        if event_type == "override" and data.get("kind") == WITHDRAW:
+            events = await self._store.events(scope, kept.entry_id)
+            return data, withdrawn(kept, events, data, memory_id=self._ids.new(), at_ms=at_ms)
+        return data, None
 
 
 def _same_request(kept: DecisionEntry, digest: str | None) -> bytes:
