@@ -144,7 +144,7 @@ def test_relatives_of_json_types(value, spelled):
         datetime(2026, 1, 1, tzinfo=UTC),
         {1, 2},
         b"x",
-        object(),
+        pytest.param(object(), id="object"),
         2**53,
         -(2**53),
         2**64,
