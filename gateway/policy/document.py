@@ -36,9 +36,9 @@ _WORDS: Final[dict[str, JSON]] = {"": None, "~": None, "null": None, "true": Tru
 _NEARLY_WORDS: Final = frozenset({"Null", "NULL", "True", "TRUE", "False", "FALSE"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One value of the document and where it stands. Lines and columns count from 1."""
+    """One value of the document and where it stands; lines and columns count from 1. Compared by identity."""
 
     value: JSON
     line: int
