@@ -95,7 +95,13 @@ class Gateway:
         clock, randomness = SystemClock(), SystemRandomness()
         store = await open_store(config.storage.url, clock=clock, randomness=randomness)
         gateway = cls(config, store, policies, clock, IdSource(clock, randomness))
-        await gateway._keep_policies(policies)
+        try:
+            # What a killed process left open gets its one fate before anything new is promised.
+            await store.mark_unknown()
+            await gateway._keep_policies(policies)
+        except BaseException:
+            await store.close()
+            raise
         return gateway
 
     async def start(self) -> Ports:
@@ -118,7 +124,7 @@ class Gateway:
             *health.routes(),
         )
         admin_routes = (
-            *RecordPages(self._store, self._decisions).routes(),
+            *RecordPages(self._store, self._decisions, signing_secret=config.service.signing_secret).routes(),
             *health.routes(),
             health.metrics_route(),
         )

@@ -125,13 +125,24 @@ class Decisions:
         return with_events(kept.body, await self._store.events(scope, decision_id))
 
     async def append_event(self, scope: Scope, decision_id: str, event_type: str, data: JSONObject) -> str:
-        """Append an event to a decision; return its id once it is durable. Raises NotFoundError."""
+        """Append an event to a decision; return its id once it is durable.
+
+        Raises NotFoundError, and ConflictError for the outcome of a decision that the gateway forwarded: each
+        has one fate, and it is recorded by who saw it.
+        """
         if event_type not in EVENT_TYPES:
             wanted = ", ".join(sorted(EVENT_TYPES))
             raise InvalidRequestError("unknown event type", pointer="/type", hint=f"use one of {wanted}")
         kept = await self._store.decision(scope, decision_id)
         if kept is None:
             raise NotFoundError("not found")
+        if event_type == "outcome" and kept.awaits_outcome:
+            raise ConflictError(
+                "the gateway records the outcome of this decision itself",
+                code="OUTCOME_CONFLICT",
+                pointer="/type",
+                hint="append a label or a note",
+            )
         event_id = self._ids.new()
         entry = event_entry(
             event_id=event_id,
