@@ -97,8 +97,14 @@ class Gateway:
         clock, randomness = SystemClock(), SystemRandomness()
         store = await open_store(config.storage.url, clock=clock, randomness=randomness)
         gateway = cls(config, store, policies, clock, IdSource(clock, randomness))
-        await store.submit(policy_entries(policies, clock.wall_ms()))
-        await gateway._memory.catch_up()
+        try:
+            # What a killed process left open gets its one fate before anything new is promised.
+            await store.mark_unknown()
+            await store.submit(policy_entries(policies, clock.wall_ms()))
+            await gateway._memory.catch_up()
+        except BaseException:
+            await store.close()
+            raise
         return gateway
 
     async def start(self) -> Ports:
@@ -121,7 +127,7 @@ class Gateway:
             *health.routes(),
         )
         admin_routes = (
-            *RecordPages(self._store, self._decisions).routes(),
+            *RecordPages(self._store, self._decisions, signing_secret=config.service.signing_secret).routes(),
             *health.routes(),
             health.metrics_route(),
         )

@@ -69,11 +69,16 @@ def _print_settings(settings: Config, policy_hash: str) -> None:
 
 
 def _print_ready(settings: Config, ports: Ports) -> None:
-    listen = settings.listen
-    OUT.print(f"url: http://{listen.host}:{ports.port}", markup=False)
-    OUT.print(f"openai_base_url: http://{listen.host}:{ports.port}/v1", markup=False)
-    OUT.print(f"admin: http://{listen.admin_host}:{ports.admin_port}/admin/decisions", markup=False)
+    origin = _origin(settings.listen.host, ports.port)
+    admin = _origin(settings.listen.admin_host, ports.admin_port)
+    OUT.print(f"url: {origin}", markup=False, soft_wrap=True)
+    OUT.print(f"openai_base_url: {origin}/v1", markup=False, soft_wrap=True)
+    OUT.print(f"admin: {admin}/admin/decisions", markup=False, soft_wrap=True)
     OUT.file.flush()
+
+
+def _origin(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _without_password(url: str) -> str:

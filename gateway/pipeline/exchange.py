@@ -167,6 +167,7 @@ TABLE: Final[Mapping[tuple[State, Event], Transition]] = MappingProxyType(
     },
 )
 
+
 @dataclass(frozen=True, slots=True)
 class Path:
     """One way through the table, loops taken at most once."""

@@ -45,6 +45,12 @@ class _Quiet(QueueHandler):
             return
 
 
+class _Writer(QueueListener):
+    def enqueue_sentinel(self) -> None:
+        """Wait for room: the end must be heard also where the terminal is slow."""
+        self.queue.put(None)
+
+
 def start_log(level: str) -> QueueListener:
     """Send the `lumyn` logger's lines to standard error; stop the returned listener at the end."""
     lines: queue.Queue[logging.LogRecord] = queue.Queue(_LINES_MAX)
@@ -53,7 +59,7 @@ def start_log(level: str) -> QueueListener:
     LOG.handlers[:] = [_Quiet(lines)]
     LOG.setLevel(level.upper())
     LOG.propagate = False
-    listener = QueueListener(lines, out)
+    listener = _Writer(lines, out)
     listener.start()
     return listener
 
