@@ -28,6 +28,7 @@ from gateway.kernel.types import JSON, JSONObject, Scope, Tenant
 from gateway.live import Live
 from gateway.pipeline.journal import decision_entry, event_entry
 from gateway.pipeline.remember import WITHDRAW, MemoryFeed, labelled, read_label, withdrawn
+from gateway.records.redact import verify_context
 from gateway.records.types import DecisionEntry, EventEntry, MemoryEntry
 from gateway.store.port import Store
 
@@ -53,13 +54,18 @@ class Decisions:
         self._ids = ids
         self._memory = memory
 
-    async def decide(self, request: JSONObject) -> bytes:
+    async def decide(self, request: JSONObject, *, will_act: bool = False) -> bytes:
         """Return the record of a validated request, as committed, or the one its key already has.
+
+        `will_act` says that whoever asks is going to act on a TRUST and to append the outcome: without
+        one the fate of that decision is unknown.
 
         A repetition under the same `request_id` must be the same request, by digest and before
         redaction: another one raises ConflictError. Where the store has failed the record says ABSTAIN
-        `STORAGE_UNAVAILABLE`; where it is only full, StoreBusyError.
+        `STORAGE_UNAVAILABLE`; where it is only full, StoreBusyError. Content that is not what
+        `context.digest` says: InvalidRequestError.
         """
+        verify_context(request)
         tenant = Tenant(request["subject"].get("tenant_id"))
         key = request.get("request_id")
         digest = None if key is None else digest_of(request)
@@ -69,7 +75,16 @@ class Decisions:
             decision, at_ms = self._judge(request)
             if decision.dry_run:
                 return decision.body
-            return await self._keep(request, decision, tenant, at_ms, key, digest)
+            entry = decision_entry(
+                decision,
+                tenant=tenant,
+                at_ms=at_ms,
+                correlation_id=request.get("trace", {}).get("correlation_id"),
+                request_key=key,
+                request_digest=digest,
+                awaits_outcome=will_act and decision.forwardable,
+            )
+            return await self._keep(entry)
         except StoreBusyError:
             raise
         except StoreUnavailableError:
@@ -87,35 +102,19 @@ class Decisions:
         )
         return decision, at_ms
 
-    async def _keep(
-        self,
-        request: JSONObject,
-        decision: Decision,
-        tenant: Tenant,
-        at_ms: int,
-        key: str | None,
-        digest: str | None,
-    ) -> bytes:
-        entry = decision_entry(
-            decision,
-            tenant=tenant,
-            at_ms=at_ms,
-            correlation_id=request.get("trace", {}).get("correlation_id"),
-            request_key=key,
-            request_digest=digest,
-            awaits_outcome=False,
-        )
+    async def _keep(self, entry: DecisionEntry) -> bytes:
         try:
             await self._store.submit((entry,))
         except DuplicateKeyError:
             # A twin was faster: the same request gets the twin's record.
-            kept = None if key is None else await self._store.decision_by_key(tenant, key)
+            key = entry.request_key
+            kept = None if key is None else await self._store.decision_by_key(entry.tenant, key)
             if kept is None:
                 raise StoreUnavailableError(
                     "the idempotency key is held and its decision is not there"
                 ) from None
-            return _same_request(kept, digest)
-        return decision.body
+            return _same_request(kept, entry.request_digest)
+        return entry.body
 
     def _abstain(self, request: JSONObject) -> bytes:
         snapshot = self._live.snapshot
