@@ -12,7 +12,7 @@ import sys
 import traceback
 from logging.handlers import QueueHandler, QueueListener
 from pathlib import PurePath
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -46,9 +46,13 @@ class _Quiet(QueueHandler):
 
 
 class _Writer(QueueListener):
+    def __init__(self, lines: queue.Queue[Any], out: logging.Handler) -> None:
+        super().__init__(lines, out)
+        self._lines = lines
+
     def enqueue_sentinel(self) -> None:
         """Wait for room: the end must be heard also where the terminal is slow."""
-        self.queue.put(None)
+        self._lines.put(None)
 
 
 def start_log(level: str) -> QueueListener:

@@ -17,7 +17,6 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 _OVERHEAD_BUCKETS_S: Final = (
     0.00005,
@@ -86,7 +85,7 @@ class Spread:
 
     def buckets(self) -> tuple[list[tuple[str, float]], float]:
         """Return the cumulative buckets as Prometheus wants them, and the sum."""
-        names = [*(floatToGoString(bound) for bound in self._bounds), "+Inf"]
+        names = [*map(str, self._bounds), "+Inf"]
         return list(zip(names, map(float, accumulate(self._counts)), strict=True)), self._sum
 
 
