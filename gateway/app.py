@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.target import read_target
 from gateway.wire.errors import openai_error_body, v0_error_body
 
+_COLLECT_AFTER: Final = (20_000, 20, 100)
+"""Objects made before the youngest are looked at (a hundred requests' worth), and the older generations."""
 _CATALOGUE_REFRESH_S: Final = 15.0
 """How soon a model that a backend newly serves is known."""
 
@@ -248,6 +251,17 @@ def _key_ring(config: Config) -> KeyRing:
     )
 
 
+def _calm_collector() -> None:
+    """Spare the garbage collector what lives for ever, and let it look less often at what does not.
+
+    A request leaves no cycles behind but makes hundreds of objects, so that the default threshold of
+    700 looks three times a request for nothing: an eighth of the gateway's CPU time when measured.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
+
+
 async def serve(config: Config, *, ready: Callable[[Ports], None]) -> None:
     """Run a gateway until SIGTERM or SIGINT, then drain it. Raises SetupError."""
     lines = start_log(config.log.level)
@@ -255,6 +269,7 @@ async def serve(config: Config, *, ready: Callable[[Ports], None]) -> None:
         gateway = await Gateway.open(config)
         try:
             ports = await gateway.start()
+            _calm_collector()
             stop = asyncio.Event()
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
