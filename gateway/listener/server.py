@@ -20,6 +20,12 @@ _BACKLOG: Final = 1024
 """Connections the kernel holds for us during a spike; the default of 100 drops SYNs at 1,000 users."""
 
 
+_CUT_S: Final = 1.0
+"""For handlers to say that they were cut. They do not wait for anybody, so this is a net, not a pause."""
+_CLOSE_S: Final = 0.05
+"""For what is left of a connection. Never 0: aiohttp takes that for no deadline at all."""
+
+
 class Listener:
     """Serves a router on a host and port."""
 
@@ -40,8 +46,12 @@ class Listener:
         )
         self._socket: asyncio.Server | None = None
         self._emptied: asyncio.Future[None] | None = None
-        self.in_flight = 0
+        self._running: set[asyncio.Task[object]] = set()
+
+    @property
+    def in_flight(self) -> int:
         """Requests whose handler is running."""
+        return len(self._running)
 
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
         """Listen; return the port (the one chosen, where 0 was asked). Raises SetupError."""
@@ -76,15 +86,23 @@ class Listener:
         self._emptied = loop.create_future()
         if self.in_flight:
             await asyncio.wait([self._emptied], timeout=max(until - loop.time(), 0))
-        await self._server.shutdown(0)
+        # aiohttp would close the connections first: then a cut answer could not say so, and would be
+        # taken for a client that left.
+        if cut := set(self._running):
+            for task in cut:
+                task.cancel()
+            await asyncio.wait(cut, timeout=_CUT_S)
+        await self._server.shutdown(_CLOSE_S)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.in_flight += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
         try:
             return await self._answer(request)
         finally:
-            self.in_flight -= 1
-            if not self.in_flight and self._emptied is not None and not self._emptied.done():
+            self._running.discard(task)
+            if not self._running and self._emptied is not None and not self._emptied.done():
                 self._emptied.set_result(None)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
