@@ -223,7 +223,9 @@ class Gateway:
             router,
             self._ids,
             header_deadline_s=limits.header_deadline_s,
+            body_deadline_s=limits.body_deadline_s,
             keepalive_s=limits.keepalive_s,
+            stall_s=limits.client_stall_s,
         )
 
     def _readiness(self) -> Readiness:

@@ -104,7 +104,9 @@ class LimitsConfig(_Part):
     llm_body_bytes_max: _Bytes = bounds.LLM_BODY_BYTES_MAX
     decide_body_bytes_max: _Bytes = bounds.DECIDE_BODY_BYTES_MAX
     header_deadline_s: _Seconds = bounds.HEADER_DEADLINE_S
+    body_deadline_s: _Seconds = bounds.BODY_DEADLINE_S
     keepalive_s: _Seconds = bounds.KEEPALIVE_S
+    client_stall_s: _Seconds = bounds.CLIENT_STALL_S
     connect_s: _Seconds = bounds.UPSTREAM_CONNECT_S
     first_byte_s: _Seconds = bounds.UPSTREAM_FIRST_BYTE_S
     idle_s: _Seconds = bounds.UPSTREAM_IDLE_S

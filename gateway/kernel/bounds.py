@@ -23,6 +23,8 @@ HEADER_DEADLINE_S: Final = 10.0
 """From the first byte of a request to the end of its headers; nginx waits 60, slow-loris lives on that."""
 BODY_DEADLINE_S: Final = 30.0
 """For the whole body: 20 MiB in 30 s is 0.7 MB/s, slower than any link between services."""
+CLIENT_STALL_S: Final = 60.0
+"""A client that reads nothing for so long, while an answer waits for it, has left; nginx's `send_timeout`."""
 KEEPALIVE_S: Final = 75.0
 """An idle client connection; longer than the 60 s of usual load balancers, so that they close first."""
 

@@ -112,6 +112,10 @@ class MethodNotAllowedError(RequestError):
     default_code = "METHOD_NOT_ALLOWED"
     status = 405
 
+    def __init__(self, allowed: Sequence[str]) -> None:
+        self.allowed = tuple(allowed)
+        super().__init__("this method is not allowed here", hint=f"use {', '.join(allowed)}")
+
 
 class RequestTimeoutError(RequestError):
     """The client was too slow in sending its request."""

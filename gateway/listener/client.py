@@ -18,7 +18,7 @@ from aiohttp.web_exceptions import HTTPException
 from aiohttp.web_protocol import PayloadAccessError, RequestPayloadError
 from multidict import CIMultiDict
 
-from gateway.kernel.bounds import BODY_DEADLINE_S
+from gateway.kernel.bounds import BODY_DEADLINE_S, CLIENT_STALL_S
 from gateway.kernel.errors import (
     GatewayError,
     MalformedRequestError,
@@ -51,6 +51,7 @@ _REASONS: Final = {
     504: "Gateway Timeout",
 }
 _STATUS_LINES: Final = {status: f"HTTP/1.1 {status} {reason}" for status, reason in _REASONS.items()}
+_BODILESS: Final = frozenset({204, 304})
 _JSON: Final = ("content-type", "application/json")
 
 
@@ -81,11 +82,13 @@ class HttpClient:
     __slots__ = (
         "_begun",
         "_body_bytes_max",
+        "_body_deadline_s",
         "_broken",
         "_chunked",
         "_ends",
         "_request",
         "_shape",
+        "_stall_s",
         "_writer",
         "request_id",
     )
@@ -97,12 +100,16 @@ class HttpClient:
         request_id: str,
         shape: ErrorShape,
         body_bytes_max: int,
+        body_deadline_s: float = BODY_DEADLINE_S,
+        stall_s: float = CLIENT_STALL_S,
     ) -> None:
         self._request = request
         self._writer: StreamWriter = request.writer  # type: ignore[assignment]
         self.request_id = request_id
         self._shape = shape
         self._body_bytes_max = body_bytes_max
+        self._body_deadline_s = body_deadline_s
+        self._stall_s = stall_s
         self._begun = False
         self._ends = False
         self._broken = False
@@ -158,11 +165,11 @@ class HttpClient:
         try:
             if payload.is_eof():
                 return self._bounded(await payload.readany())
-            async with asyncio.timeout(BODY_DEADLINE_S):
+            async with asyncio.timeout(self._body_deadline_s):
                 return await self._read_on()
         except TimeoutError:
             self._ends = True
-            raise RequestTimeoutError(f"the body did not arrive within {BODY_DEADLINE_S:g} s") from None
+            raise RequestTimeoutError(f"the body did not arrive within {self._body_deadline_s:g} s") from None
         except (RequestPayloadError, PayloadAccessError, HttpProcessingError, HTTPException, ValueError):
             self._ends = True
             raise MalformedRequestError(
@@ -219,7 +226,10 @@ class HttpClient:
         """Begin the answer; see the port."""
         writer = self._writer
         block = CIMultiDict(headers)
-        if length is not None:
+        if status in _BODILESS:
+            # RFC 9110 8.6: a length here would be the length of another answer.
+            writer.length = 0
+        elif length is not None:
             writer.length = length
             block["content-length"] = str(length)
         elif self._request.version >= HttpVersion11:
@@ -239,8 +249,19 @@ class HttpClient:
             writer.send_headers()
 
     async def send_chunk(self, data: bytes) -> None:
-        """Send a piece of the body."""
-        await self._writer.write(data)
+        """Send a piece of the body, and wait while the client is slower than we are.
+
+        Raises ConnectionError where it has left, or has read nothing for so long that it might as well.
+        """
+        await self._writer.write(data, drain=False)
+        transport = self._request.transport
+        if transport is None or not transport.get_write_buffer_size():
+            return
+        try:
+            async with asyncio.timeout(self._stall_s):
+                await self._writer.drain()
+        except TimeoutError:
+            raise ConnectionAbortedError("the client does not read its answer") from None
 
     async def send_end(self) -> None:
         """End the answer as whole."""
@@ -276,7 +297,9 @@ class HttpClient:
         """Answer with a whole body, JSON unless `media` says otherwise."""
         kind = _JSON if media is None else ("content-type", media)
         await self.send_head(status, [kind, *headers], length=len(body), flush=False)
-        await self._writer.write(body)
+        if self.method != "HEAD":
+            # A body after the head of a HEAD would be read as the next answer.
+            await self.send_chunk(body)
         await self._writer.write_eof()
 
     @property

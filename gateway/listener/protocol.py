@@ -56,7 +56,7 @@ class GuardedProtocol(RequestHandler):
         super().data_received(data)
         if self._request_count != before:
             self._disarm()
-        elif self._header_deadline is None and self._current_request is None and not self._messages:
+        elif self._header_deadline is None and self._idle:
             self._arm()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -86,6 +86,11 @@ class GuardedProtocol(RequestHandler):
         answer.force_close()
         return answer
 
+    @property
+    def _idle(self) -> bool:
+        """No request is under way: what arrives is a head, and not the body of one that has begun."""
+        return self._waiter is not None and not self._waiter.done()
+
     def _arm(self) -> None:
         self._header_deadline = self._loop.call_later(self._header_deadline_s, self._expire)
 
@@ -97,7 +102,7 @@ class GuardedProtocol(RequestHandler):
     def _expire(self) -> None:
         self._header_deadline = None
         transport = self.transport
-        if transport is None:
+        if transport is None or not self._idle:
             return
         body = openai_error_body(RequestTimeoutError("the request's headers did not arrive in time"), "")
         transport.write(

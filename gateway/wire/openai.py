@@ -143,7 +143,7 @@ def _optional_count(value: JSONObject, field: str) -> int | None:
 
 
 def _max_tokens(value: JSONObject) -> int | None:
-    """Return the ceiling: backends read the newer name first, and the older one where it is absent."""
+    """Read `max_completion_tokens` first and `max_tokens` where it is absent, as vLLM and OpenAI do."""
     newer = _optional_count(value, "max_completion_tokens")
     older = _optional_count(value, "max_tokens")
     return older if newer is None else newer
