@@ -104,13 +104,13 @@ class ActionGate:
 
 
 def _check_cover(principal: Principal, request: JSONObject) -> None:
-    """A key with a tenant decides for that tenant and for no other."""
+    """A key decides for its own tenant and for no other; one without a tenant for requests that name none."""
     action_type = request["action"]["type"]
     if not principal.may(action_type):
         raise ForbiddenError(f"key `{principal.name}` does not cover `{action_type}`", pointer="/action/type")
-    if principal.tenant is not None and request["subject"].get("tenant_id") != principal.tenant:
+    if not principal.operator and request["subject"].get("tenant_id") != principal.tenant:
         raise ForbiddenError(
             f"key `{principal.name}` belongs to another tenant",
             pointer="/subject/tenant_id",
-            hint="send the key's own tenant_id",
+            hint="send the key's own tenant_id, or none where it has none",
         )

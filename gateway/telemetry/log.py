@@ -12,7 +12,7 @@ import sys
 import traceback
 from logging.handlers import QueueHandler, QueueListener
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -46,7 +46,7 @@ class _Quiet(QueueHandler):
 
 
 class _Writer(QueueListener):
-    def __init__(self, lines: queue.Queue[Any], out: logging.Handler) -> None:
+    def __init__(self, lines: queue.Queue[logging.LogRecord | None], out: logging.Handler) -> None:
         super().__init__(lines, out)
         self._lines = lines
 
@@ -57,7 +57,7 @@ class _Writer(QueueListener):
 
 def start_log(level: str) -> QueueListener:
     """Send the `lumyn` logger's lines to standard error; stop the returned listener at the end."""
-    lines: queue.Queue[logging.LogRecord] = queue.Queue(_LINES_MAX)
+    lines: queue.Queue[logging.LogRecord | None] = queue.Queue(_LINES_MAX)
     out = logging.StreamHandler(sys.stderr)
     out.setFormatter(JsonFormatter())
     LOG.handlers[:] = [_Quiet(lines)]
