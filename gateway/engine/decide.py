@@ -25,11 +25,11 @@ from gateway.memory.types import NO_ADVICE, MemoryAdvice
 from gateway.policy.compile import CompiledPolicy
 from gateway.policy.plan import make_rule
 from gateway.policy.select import PolicySet
+from gateway.records.reasons import STORAGE_UNAVAILABLE
 from gateway.records.redact import redact_request
 
 ENGINE_VERSION: Final = "lumyn-engine.v0.1"
 """Changes whenever the same inputs could give other record bytes; replay needs the same one."""
-STORAGE_UNAVAILABLE: Final = "STORAGE_UNAVAILABLE"
 
 _DETERMINISM: Final = canonical_bytes(
     {"engine_version": ENGINE_VERSION, "evaluation_order": [stage.value for stage in STAGES]}
