@@ -78,6 +78,8 @@ async def open_sqlite(
                 reading.append(await undo.enter_async_context(_connect(place, busy_s, cached=32)))
                 await run(reading[-1], _prepare_reading)
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "").startswith("SQLITE_IOERR"):
+                hold_open(place)
             raise _setup_error(place, error) from error
         except OSError as error:
             raise StoreSetupError(f"cannot open {place}: {error.strerror}: {error.filename}") from error

@@ -3,8 +3,8 @@
 `run` uses `aiosqlite.Connection._execute`, an internal of the pinned library: the one door by which a whole
 batch is one hop (its public calls hop once a statement). tests/unit/gateway/store/test_sqlite.py holds it.
 
-Checkpoints are ours, not SQLite's: its own runs inside a commit (8 ms for 4 MiB, measured) and says nothing of
-a failed flush. A connection of its own moves most of the WAL while commits go on; the writer moves the rest.
+Checkpoints are ours, not SQLite's: its own runs inside a commit (8 ms for 4 MiB, measured) and says nothing
+of a failed flush. A connection of its own moves most of it while commits go on; the writer moves the rest.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class SqliteDriver:
         return frames
 
     async def _end_move(self, move: asyncio.Task[int]) -> None:
-        """See how the move went; where the WAL is over its bound, let the writer move the little that is left.
+        """See how the move went; where the WAL is over its bound, let the writer move what is left.
 
         Raises `CommitError`: a batch is not acknowledged by a store whose flush has failed.
         """
@@ -116,7 +116,7 @@ class SqliteDriver:
             failure = commit_error(error)
             if failure.fatal:
                 raise failure from error
-            return  # Locked, or no space in the database file: the WAL holds it all; the next move tries again.
+            return  # Locked, or no space for the database file: the WAL holds it all, the next move tries.
         if frames >= CHECKPOINT_PAGES:
             await self._hop(self._ledger.checkpoint)
 

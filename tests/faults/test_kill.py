@@ -13,6 +13,7 @@ from gateway.store.sqlite import open_sqlite
 from gateway.store.verify import verify_sqlite
 from gateway.system import SystemClock, SystemRandomness
 from tests.kit.crashbox import Crashbox
+from tests.kit.figures import note
 
 MUTANT_KILLS_MAX = 20
 
@@ -32,7 +33,7 @@ def check_kills(directory: Path, kills: int) -> None:
     with Crashbox(directory) as box:
         for _ in range(kills):
             box.kill_once()
-    print(f"\nkill -9: {kills} kills, {len(box.tally.forwarded):,} forwards, {len(box.tally.lost)} lost")
+    note(f"kill -9: {kills} kills, {len(box.tally.forwarded):,} forwards, {len(box.tally.lost)} lost")
     assert box.tally.lost == set()
     assert len(box.tally.forwarded) >= 10 * kills, "too little was written to prove anything"
     asyncio.run(settle(box.database))
@@ -57,5 +58,5 @@ def test_the_mutant_that_forwards_early_is_exposed(tmp_path: Path) -> None:
     with Crashbox(tmp_path, early=True) as box:
         while box.tally.caught_at is None and box.tally.kills < MUTANT_KILLS_MAX:
             box.kill_once()
-    print(f"\nkill -9 mutant: caught at kill {box.tally.caught_at}")
+    note(f"kill -9 mutant: caught at kill {box.tally.caught_at}")
     assert box.tally.caught_at is not None
