@@ -6,6 +6,7 @@ A composition root: the only file of the simulator that names the real clock, fi
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import time
 from typing import Any
@@ -109,5 +110,7 @@ async def _serve(config: SimConfig, host: str, port: int) -> None:
         raise typer.Exit(1) from error
     models = ", ".join(f"{model.name} ({model.replicas})" for model in config.models)
     typer.echo(f"simulated llm-d at {base}/v1, models (replicas): {models}")
+    # what is here now lives as long as the process: full collections need not walk it and stall the streams
+    gc.freeze()
     await stop.wait()
     await server.stop()
