@@ -269,16 +269,19 @@ class EmbeddedSim:
 
     def __init__(self, config: SimConfig, wall_s: Callable[[], float] | None = None) -> None:
         self._config = config
-        self._server = SimServer(config, wall_s)
+        self._wall_s = wall_s
+        self._server: SimServer | None = None
         self._runner: web.AppRunner | None = None
 
     @property
     def driver(self) -> Driver:
-        """What runs the cluster; for tests and measurements."""
+        """What runs the cluster while it is started; for tests and measurements."""
+        assert self._server is not None, "the simulator is not started"
         return self._server.driver
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """Listen and return the base URL, without a path; port 0 takes a free one. Raise OSError."""
+        self._server = SimServer(self._config, self._wall_s)
         app = build_app(self._config, server=self._server)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()

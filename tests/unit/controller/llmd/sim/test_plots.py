@@ -15,7 +15,7 @@ from controller.llmd.sim.plots import (
 
 
 def test_the_open_loop_has_a_knee_and_a_queue():
-    """Half the capacity is as quick as a tenth; beyond it TTFT is a hundredfold, and the rate stays."""
+    """Half the capacity is as quick as a tenth; beyond it TTFT is many times that, and the rate stays."""
     low, half, over = (open_loop(capped("8b-h100"), rate, 900, 200) for rate in (4, 18, 60))
     assert half.ttft_p50 < 1.5 * low.ttft_p50
     assert over.ttft_p50 > 20 * half.ttft_p50

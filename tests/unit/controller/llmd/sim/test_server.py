@@ -305,6 +305,19 @@ async def test_an_evicted_stream_says_so_and_ends_without_its_mark():
         assert "[DONE]" not in text
 
 
+async def test_it_can_be_started_again():
+    """A stopped simulator starts afresh, and stopping twice is harmless."""
+    sim = EmbeddedSim(CONFIG)
+    for _ in range(2):
+        base = await sim.start()
+        async with aiohttp.ClientSession(base) as http:
+            body = {"model": "small", "messages": HI, "max_tokens": 2}
+            async with http.post("/v1/chat/completions", json=body) as answer:
+                assert (await answer.json())["created"] == 0
+        await sim.stop()
+        await sim.stop()
+
+
 async def test_health_ready_and_tokenize():
     """Ready only after the start-up time; tokens counted as prompts are."""
     async with serving(replace(CONFIG, startup_s=20.0)) as (_, client, http):

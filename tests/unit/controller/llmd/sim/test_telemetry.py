@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from controller.llmd.sim import telemetry
 from controller.llmd.sim.cluster import Cluster
 from controller.llmd.sim.config import ModelConfig, RouterConfig, SimConfig
 from controller.llmd.sim.intent import LlmdIntent
 from controller.llmd.sim.presets import HARDWARE
-from controller.llmd.sim.telemetry import FAIRNESS_LABELS_MAX, Telemetry
+from controller.llmd.sim.telemetry import Telemetry
 from controller.llmd.sim.types import Finished, Part, SimRequest
 
 ENGINE = replace(HARDWARE["8b-h100"], seqs_max=4, batched_tokens_max=2048)
@@ -172,10 +173,11 @@ def test_parts_count_as_sequences_of_one_request():
     assert bench.value("llm_d_epp_request_duration_seconds_count") == 1
 
 
-def test_fairness_labels_are_bounded():
+def test_fairness_labels_are_bounded(monkeypatch):
     """Beyond the bound new ids share one series."""
+    monkeypatch.setattr(telemetry, "FAIRNESS_LABELS_MAX", 20)
     bench = Bench(flow_control=False)
-    for index in range(FAIRNESS_LABELS_MAX + 5):
+    for index in range(25):
         bench.submit(str(index), float(index), intent=LlmdIntent(fairness_id=f"t{index}"), output=1)
         bench.advance()
     assert bench.value("llm_d_epp_request_total", fairness_id="other") == 5
