@@ -15,6 +15,8 @@ LLM_BODY_BYTES_MAX: Final = 20 * MIB
 """A million-token prompt is 4 MiB of text; a few images in base64 come to 20 (OpenAI's own cap is 50)."""
 DECIDE_BODY_BYTES_MAX: Final = 1 * MIB
 """A DecisionRequest carries evidence, not documents; the reference's largest example is 4 kB."""
+MODEL_NAME_CHARS_MAX: Final = 256
+"""A model's name stands in its record several times; names on model hubs stay under 100."""
 HEADER_BYTES_MAX: Final = 16 * KIB
 """One header line; tomcat allows 8 KiB, node.js 16."""
 HEADERS_COUNT_MAX: Final = 100
