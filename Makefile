@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 
 .PHONY: help setup demo test test-long lint format serve sim bench lock clean
@@ -17,10 +18,13 @@ setup: $(READY) ## build .venv from the package registry (python 3.11 or later)
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "python 3.11 or later is needed, $(PYTHON) is $$($(PYTHON) -V): make setup PYTHON=python3.12"; exit 1; }
-	@echo "building $(VENV): about a minute"
+	@echo "building $(VENV) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PIP) install --quiet --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --require-hashes -r requirements/dev.txt || \
+		{ echo "uv cannot reach the registry as it is set up here: pip does it, more slowly"; \
+		$(PIP) install --quiet --no-compile --require-hashes -r requirements/dev.txt; }
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
 demo: $(READY) ## watch real traffic pass, each request recorded before it is forwarded

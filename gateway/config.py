@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib import resources
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from gateway.kernel import bounds
 from gateway.kernel.errors import InvalidConfigError, InvalidPolicyError
 from gateway.kernel.types import JSON, JSONObject, Mode
+from gateway.policy.builtin import PACKS, SUPPORT
 from gateway.policy.document import read_document
 
 _Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -49,13 +49,8 @@ class StorageConfig(_Part):
 class PolicyConfig(_Part):
     """What decides. A path is looked for from the working directory, then among the built-in ones."""
 
-    path: str = "policies/lumyn-support.v0.yml"
-    packs: tuple[str, ...] = (
-        "policies/packs/llm.v0.yml",
-        "policies/packs/account.v0.yml",
-        "policies/packs/billing.v0.yml",
-        "policies/packs/mcp-tools.v0.yml",
-    )
+    path: str = SUPPORT
+    packs: tuple[str, ...] = PACKS
     mode: Mode | None = Mode.ENFORCE
     advisory_allowed: bool = False
 
@@ -218,26 +213,6 @@ def load_config(
         return Config.model_validate(value)
     except ValidationError as error:
         raise _explain(error, named or "configuration") from None
-
-
-def read_policy(path: str) -> tuple[bytes, str]:
-    """Return a policy's bytes and where they came from. Raises InvalidConfigError where it is nowhere."""
-    file = Path(path)
-    if file.is_file():
-        try:
-            return file.read_bytes(), str(file)
-        except OSError as error:
-            raise InvalidConfigError(f"policy {path} cannot be read: {_reason(error)}") from None
-    if (built_in := _built_in(path)) is not None:
-        return built_in, path
-    raise InvalidConfigError(f"policy not found: {path}", hint="name a file, or a built-in under policies/")
-
-
-def _built_in(path: str) -> bytes | None:
-    if not path.startswith("policies/") or ".." in path:
-        return None
-    file = resources.files("policies").joinpath(*path.split("/")[1:])
-    return file.read_bytes() if file.is_file() else None
 
 
 def _read_file(path: str) -> JSONObject:

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
-from gateway.app import Ports, load_policies, serve
+from gateway.app import Ports, serve
 from gateway.cli.render import OUT, fail
 from gateway.config import Config, load_config
 from gateway.kernel.errors import GatewayError
+from gateway.pipeline.policies import load_policies
 
 
 def serve_command(
@@ -33,7 +34,7 @@ def serve_command(
     flags: dict[str, Any] = {"listen": {name: value for name, value in listen.items() if value is not None}}
     try:
         settings = load_config(config, os.environ, flags)
-        policies = load_policies(settings)
+        policies = load_policies(settings.policy)
         _print_settings(settings, policies.main.policy_hash)
         if not dry_run:
             with uvloop_runner() as runner:

@@ -15,7 +15,8 @@ import orjson
 from gateway.kernel.amounts import amount_of, amount_usd, decimal_of, decimal_text
 from gateway.kernel.canon import canonical_bytes, whole
 from gateway.kernel.types import JSON, JSONObject
-from gateway.policy.conditions import MATCHED_CHARS_MAX, RATE_FIELD, is_missing
+from gateway.policy.conditions import RATE_FIELD
+from gateway.policy.operators import MATCHED_CHARS_MAX, is_missing
 from gateway.policy.plan import ActionPlan, Need
 from gateway.policy.shape import kind
 

@@ -71,8 +71,11 @@ class ActionGate:
         data = payload.get("data", {})
         if not isinstance(data, dict):
             raise InvalidRequestError("payload.data must be an object", pointer="/data")
-        event_id = await self._decisions.append_event(scope, decision_id, kind.strip(), data)
-        await client.send(200, orjson.dumps({"event_id": event_id}))
+        appended = await self._decisions.append_event(scope, decision_id, kind.strip(), data)
+        answer = {"event_id": appended.event_id}
+        if appended.memory_id is not None:
+            answer["memory_id"] = appended.memory_id
+        await client.send(200, orjson.dumps(answer))
 
     async def _policy(self, client: HttpClient) -> None:
         self._authenticate(client, b"")

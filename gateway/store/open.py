@@ -52,6 +52,18 @@ async def open_store(
     )
 
 
+def is_sqlite(url: str) -> bool:
+    """Tell whether a URL names a file; the others must be ones that `open_store` knows. Raises as it does."""
+    if url.startswith(_SQLITE):
+        return True
+    if url.startswith(_POSTGRES):
+        return False
+    raise StoreSetupError(
+        f"storage.url has no scheme that is known here: {url.partition(':')[0]!r}",
+        hint="use sqlite:path or postgresql://user@host/database",
+    )
+
+
 def sqlite_path(url: str) -> str:
     """Return the path of a `sqlite:` URL. Raises `StoreSetupError` where it names none."""
     rest = url.removeprefix(_SQLITE)

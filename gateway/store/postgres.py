@@ -86,9 +86,9 @@ class PostgresStore:
         """The id under which this store writes its chain."""
         return self._driver.writer
 
-    def submit(self, entries: Sequence[Entry]) -> asyncio.Future[Receipt]:
+    def submit(self, entries: Sequence[Entry], *, reserved: bool = False) -> asyncio.Future[Receipt]:
         """Enqueue entries; see `Store.submit`. Raises `InvalidRequestError` for a column of no database."""
-        return self._group_writer.submit(tuple(map(seal, entries)))
+        return self._group_writer.submit(tuple(map(seal, entries)), reserved=reserved)
 
     async def decision(self, scope: Scope, decision_id: str) -> DecisionEntry | None:
         """Return one decision, or None if this scope has none of that id."""

@@ -266,7 +266,10 @@ async def run(
 
 
 def _connect(path: Path, busy_s: float, *, cached: int) -> aiosqlite.Connection:
-    return aiosqlite.connect(path, timeout=busy_s, isolation_level=None, cached_statements=cached)
+    connection = aiosqlite.connect(path, timeout=busy_s, isolation_level=None, cached_statements=cached)
+    # A program that never closes its store must still be able to end: what it was told is kept is kept.
+    connection._thread.daemon = True  # noqa: SLF001 - see the module's docstring
+    return connection
 
 
 def _prepare_writing(connection: sqlite3.Connection, path: str, writer: str, now_ms: int) -> SqliteLedger:

@@ -12,7 +12,6 @@ from typing import Final
 
 import orjson
 
-from gateway.kernel.bounds import WHOLE_MAX
 from gateway.kernel.errors import InvalidRequestError
 from gateway.kernel.parse import parse_loose_json
 from gateway.kernel.types import JSON, JSONObject
@@ -94,8 +93,7 @@ def read_usage_of_body(body: bytes) -> tuple[JSONObject | None, bool]:
 
 
 def _is_count(value: JSON) -> bool:
-    # Larger ones have no exact place in a record (RFC 7493), and no meaning as a count.
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= WHOLE_MAX
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _missing(field: str) -> InvalidRequestError:
