@@ -15,7 +15,12 @@ from gateway.pipeline.exchange import mermaid
 ROOT = Path(__file__).resolve().parents[2]
 LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
-BROAD_EXCEPTS_MAX = 5
+NETS = {
+    "gateway/listener/server.py": "whatever broke gets an honest 500",
+    "gateway/pipeline/drive.py": "whatever broke, the table says what follows",
+    "gateway/store/writer.py": "an unforeseen fault must not leave waiters hanging",
+}
+"""Where any exception may be caught and not raised again, and why."""
 SOURCES = sorted(
     file for package in ("gateway", "controller", "lumyn") for file in (ROOT / package).rglob("*.py")
 )
@@ -48,7 +53,9 @@ def test_every_unit_test_file_has_its_source_file() -> None:
         name_of(file)
         for package in ("gateway", "controller")
         for file in (ROOT / "tests/unit" / package).rglob("test_*.py")
-        if not (ROOT / file.relative_to(ROOT / "tests/unit").parent / file.name.removeprefix("test_")).is_file()
+        if not (
+            ROOT / file.relative_to(ROOT / "tests/unit").parent / file.name.removeprefix("test_")
+        ).is_file()
     ]
     assert not orphans
 
@@ -56,18 +63,20 @@ def test_every_unit_test_file_has_its_source_file() -> None:
 def test_files_are_short() -> None:
     """No source or test file is longer than 400 lines."""
     files = [*SOURCES, *(ROOT / "tests").rglob("*.py")]
-    long = {name_of(file): count for file in files if (count := len(file.read_text().splitlines())) > LINES_MAX}
+    long = {
+        name_of(file): count for file in files if (count := len(file.read_text().splitlines())) > LINES_MAX
+    }
     assert not long
 
 
 def test_functions_are_short() -> None:
-    """No function is longer than 70 lines."""
+    """No function's body is longer than 70 lines; a command's flags, one a line, are no logic."""
     long = [
         f"{name_of(file)}:{node.lineno} {node.name}"
         for file in SOURCES
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and (node.end_lineno or node.lineno) - node.lineno >= FUNCTION_LINES_MAX
+        and (node.end_lineno or 0) - node.body[0].lineno >= FUNCTION_LINES_MAX
     ]
     assert not long
 
@@ -99,14 +108,14 @@ def test_nothing_is_left_undone() -> None:
 
 
 def test_nets_are_few() -> None:
-    """`except Exception` stands at the few borders where whatever broke must still end well."""
-    nets = [
+    """`except Exception` stands once at each of the borders that are listed here, and nowhere else."""
+    found = [
         name_of(file)
         for file in SOURCES
+        for _ in re.findall(r"except Exception\b", file.read_text())
         if name_of(file).startswith("gateway")
-        for _ in re.findall(r"except (?:Base)?Exception\b", file.read_text())
     ]
-    assert len(set(nets)) <= BROAD_EXCEPTS_MAX, nets
+    assert sorted(found) == sorted(NETS)
 
 
 def test_imports_go_one_way() -> None:
@@ -125,9 +134,7 @@ def test_imports_go_one_way() -> None:
 def test_the_library_loads_no_server(package: str) -> None:
     """`import lumyn` brings no aiohttp, no uvloop and no locust with it."""
     code = f"import sys, {package}; print(sorted({{'aiohttp', 'uvloop', 'locust'}} & set(sys.modules)))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -135,7 +142,9 @@ def test_the_diagram_is_drawn_from_the_table() -> None:
     """The Mermaid block of docs/architecture.md is what `mermaid()` draws."""
     text = (ROOT / "docs/architecture.md").read_text()
     [block] = re.findall(r"^```mermaid\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-    assert block == mermaid(), "run: python -c 'from gateway.pipeline.exchange import mermaid; print(mermaid())'"
+    assert block == mermaid(), (
+        "run: python -c 'from gateway.pipeline.exchange import mermaid; print(mermaid())'"
+    )
 
 
 def test_the_map_names_every_room() -> None:
