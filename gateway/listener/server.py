@@ -118,7 +118,7 @@ class Listener:
         try:
             if not path.startswith("/"):
                 # An absolute target may name another host than `Host` does: two readers, two answers.
-                raise MalformedRequestError("the request target must be a path")  # noqa: TRY301
+                raise MalformedRequestError("the request target must be a path")  # noqa: TRY301 - the net is below
             check_request_headers(request.raw_headers)
             route = self._router.find(request.method, path)
             client.serve_as(route.shape, route.body_bytes_max)
