@@ -20,6 +20,7 @@ from gateway.kernel.clock import Clock, Randomness
 from gateway.kernel.errors import InvalidRequestError, StoreSetupError, StoreUnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Scope, Tenant
+from gateway.records.proof import Proof
 from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
 from gateway.store import sqlite_read as read
 from gateway.store.anchor import AnchorFile, OnHead, anchor_path
@@ -27,6 +28,7 @@ from gateway.store.ledger import Ledger
 from gateway.store.live import claim
 from gateway.store.place import prepare
 from gateway.store.port import MEMORY_ITEMS_MAX, DecisionFilter, Page, Receipt, StoreHealth
+from gateway.store.proof import sqlite_proof
 from gateway.store.rows import seal
 from gateway.store.sqlite_commit import STATEMENTS_CACHED, SqliteLedger
 from gateway.store.sqlite_driver import SqliteDriver, hold_open, run
@@ -149,6 +151,10 @@ class SqliteStore:
     async def policy(self, policy_hash: str) -> PolicyEntry | None:
         """Return a policy that decided, by its hash."""
         return await self._read(read.policy, policy_hash)
+
+    async def proof(self, entry_id: str) -> Proof | None:
+        """Return an entry's place in the ledger, or None where it is not known."""
+        return await self._read(sqlite_proof, entry_id)
 
     async def dangling(self, *, limit: int) -> tuple[DecisionEntry, ...]:
         """Return decisions that await an outcome and have none, oldest first."""
