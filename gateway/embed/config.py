@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from os import PathLike
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from gateway.kernel.errors import InvalidConfigError
 from gateway.kernel.types import Mode
 from gateway.policy.builtin import SUPPORT
+
+if TYPE_CHECKING:  # reading files needs a library that takes longer to load than all the rest of this one
+    from gateway.config import Config
 
 DEFAULT_STORE_PATH: Final = ".lumyn/lumyn.db"
 TOP_K_MAX: Final = 100
@@ -73,10 +76,13 @@ class LumynConfig:
 
     @classmethod
     def _load(cls, path: str | None) -> Self:
-        # Reading files needs a library that takes longer to load than all the rest of this one.
         from gateway.config import load_config
 
-        config = load_config(path, os.environ)
+        return cls.of(load_config(path, os.environ))
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Return the library's part of a whole configuration."""
         policy = config.policy
         return cls(
             storage_url=config.storage.url,

@@ -30,6 +30,7 @@ from gateway.pipeline.remember import MemoryFeed
 from gateway.policy.builtin import PACKS
 from gateway.policy.compile import compile_policy
 from gateway.policy.select import PolicySet
+from gateway.records.pack import PackContents, build_pack
 from gateway.records.redact import verify_context
 from gateway.store.open import open_store
 from gateway.store.port import Store
@@ -118,6 +119,16 @@ class Desk:
             )
         record: JSONObject = orjson.loads(entry.body)
         return record, policy.body
+
+    async def pack(self, decision_id: str) -> bytes:
+        """Return a stored decision's pack, with its place in the ledger. Raises as `kept`."""
+        record, policy = await self.kept(decision_id)
+        proof = await (await self.store()).proof(decision_id)
+        return build_pack(PackContents(record, policy, proof))
+
+    def new_id(self) -> str:
+        """Return a fresh ULID."""
+        return self._ids.new()
 
     def policies(self, config: LumynConfig) -> PolicySet:
         """Return the policies of a configuration. Raises InvalidPolicyError and InvalidConfigError."""

@@ -32,6 +32,8 @@ _NEARLY_NUMBER: Final = re.compile(
     r"[-+]?(?:0[bB][01_]+|0[oO]?[0-7_]+|0[xX][0-9a-fA-F_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"
     r"|(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
 )
+_ODD_BREAK: Final = re.compile("[\x85\u2028\u2029]")
+"""Line ends to YAML 1.1, plain characters to YAML 1.2 and JSON."""
 _WORDS: Final[dict[str, JSON]] = {"": None, "~": None, "null": None, "true": True, "false": False}
 _NEARLY_WORDS: Final = frozenset({"Null", "NULL", "True", "TRUE", "False", "FALSE"})
 
@@ -98,11 +100,18 @@ def _decode(text: bytes, reader: _Reader) -> str:
     if len(text) > YAML_BYTES_MAX:
         reader.stop(f"{len(text)} bytes, and at most {YAML_BYTES_MAX} are read: split it into packs", 1, 1)
     try:
-        return text.decode("utf-8-sig")
+        decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         column = error.start - text.rfind(b"\n", 0, error.start)
         reader.stop("not UTF-8: save the document as UTF-8", line, column)
+    found = None if decoded.isascii() else _ODD_BREAK.search(decoded)
+    if found is not None:
+        line = decoded.count("\n", 0, found.start()) + 1
+        column = found.start() - decoded.rfind("\n", 0, found.start())
+        message = f"U+{ord(found[0]):04X} ends a line for some readers only: write it as an escape"
+        reader.stop(message, line, column)
+    return decoded
 
 
 def _place(mark: Any) -> _Place:

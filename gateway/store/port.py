@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.kernel.types import Scope, Tenant
+from gateway.records.proof import Proof
 from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
 
 MEMORY_ITEMS_MAX: Final = 10_000
@@ -107,6 +108,10 @@ class Store(Protocol):
 
     async def policy(self, policy_hash: str) -> PolicyEntry | None:
         """Return a policy that decided, by its hash."""
+        ...
+
+    async def proof(self, entry_id: str) -> Proof | None:
+        """Return an entry's place in the ledger, or None where it is not known."""
         ...
 
     async def dangling(self, *, limit: int) -> tuple[DecisionEntry, ...]:

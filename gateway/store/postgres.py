@@ -14,12 +14,14 @@ from gateway.kernel.clock import Clock, Randomness
 from gateway.kernel.errors import InvalidRequestError, StoreSetupError, StoreUnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Scope, Tenant
+from gateway.records.proof import Proof
 from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
 from gateway.store import postgres_read as read
 from gateway.store.anchor import AnchorFile, OnHead
 from gateway.store.port import MEMORY_ITEMS_MAX, DecisionFilter, Page, Receipt, StoreHealth
 from gateway.store.postgres_commit import LOST, PostgresDriver, connect, mark_of, reason_of
 from gateway.store.postgres_schema import Connection
+from gateway.store.proof import postgres_proof
 from gateway.store.rows import seal
 from gateway.store.unknown import sweep
 from gateway.store.writer import CommitError, GroupWriter
@@ -116,6 +118,10 @@ class PostgresStore:
     async def policy(self, policy_hash: str) -> PolicyEntry | None:
         """Return a policy that decided, by its hash."""
         return await self._read(read.policy, policy_hash)
+
+    async def proof(self, entry_id: str) -> Proof | None:
+        """Return an entry's place in the ledger, or None where it is not known."""
+        return await self._read(postgres_proof, entry_id)
 
     async def dangling(self, *, limit: int) -> tuple[DecisionEntry, ...]:
         """Return decisions that await an outcome and have none, oldest first."""

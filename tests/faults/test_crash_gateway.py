@@ -11,7 +11,7 @@ import pytest
 
 from gateway.kernel.types import Fate
 from gateway.store.verify import verify_sqlite
-from tests.kit.crashbox import Witness, load, read_store, victim, witness
+from tests.kit.gatewaybox import Witness, load, read_store, victim, witness
 
 CONNECTIONS = 16
 MUTANT_KILLS_MAX = 10

@@ -12,8 +12,8 @@ import orjson
 import pytest
 from openai import AsyncOpenAI
 
-from tests.kit.crashbox import EVENT, STREAM_EVENTS, load, witness
-from tests.kit.crashbox import read_store as read
+from tests.kit.gatewaybox import EVENT, STREAM_EVENTS, load, witness
+from tests.kit.gatewaybox import read_store as read
 from tests.kit.gateways import MODEL, chat_body, eventually, running_gateway
 from tests.kit.processes import gateway_process
 from tests.kit.rawpeer import Wire, raw_client, raw_server

@@ -1,242 +1,144 @@
-"""Gateways that are killed: each a process of its own with its own listeners, forked from a warm server.
+"""Kills a writing process at any instant and looks at what is left: the parts of a Jepsen test, in small.
 
-The fork server has imported the gateway and nothing more; a child opens the store, compiles the policies,
-listens, and ends by SIGKILL. With `mutant` the child is a broken build that forwards first: the patch
-lives in this file, is applied in the child only, and no product code knows of it.
+The worker appends from several coroutines and, after each receipt, "forwards": it writes the decision's id
+to a file, one write, which survives the kill. The nemesis is SIGKILL. The checker asks that every forwarded
+id is in the database. A mutant worker forwards before its receipt; a harness that lets it pass is blunt.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
+import os
+import random
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Self
 
-import orjson
-import uvloop
+from gateway.kernel.ids import IdSource
+from gateway.kernel.types import NO_TENANT
+from gateway.store.sqlite import open_sqlite
+from gateway.system import SystemClock, SystemRandomness
+from tests.kit.entries import decision, event
 
-START_S = 30.0
-STREAM_EVENTS = 12
-STREAM_PAUSE_S = 0.01
-EVENT = (
-    b'data: {"id":"c","object":"chat.completion.chunk","model":"m","choices":[{"delta":{"content":"a"}}]}\n\n'
-)
-PLAIN = b'{"id":"c","object":"chat.completion","model":"m","choices":[],"usage":{"prompt_tokens":1}}'
-MODELS = b'{"object":"list","data":[{"id":"m"}]}'
-_WARM = multiprocessing.get_context("forkserver")
-_WARM.set_forkserver_preload(["gateway.cli.main", "tests.kit.crashbox"])
+WORKERS = 16
+BODY_BYTES = 1_000
+EARLY_S = 0.002
 
 
-# --- the child -----------------------------------------------------------------------------------
+@dataclass(slots=True)
+class Tally:
+    """What a run has shown so far."""
+
+    kills: int = 0
+    forwarded: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+    caught_at: int | None = None
+    """The kill after which the first loss was seen."""
 
 
-def forward_first() -> None:
-    """Break the build: a permitted request is forwarded at once, and committed when its head has come."""
-    from gateway.pipeline import drive
-    from gateway.pipeline.exchange import TABLE, Command, Event, State, Transition
+class Crashbox:
+    """Starts, kills and checks workers on one database. Deterministic in its choices but for the timing."""
 
-    first = dict(TABLE)
-    first[State.DECIDING, Event.PERMITTED] = Transition(State.FORWARDING, (Command.FORWARD,))
-    first[State.FORWARDING, Event.HEAD_ARRIVED] = Transition(State.PERSISTING, (Command.PERSIST,))
-    first[State.PERSISTING, Event.COMMITTED] = Transition(State.RELAYING, (Command.RELAY_HEAD,))
-    drive.TABLE = MappingProxyType(first)  # type: ignore[misc]
+    def __init__(self, directory: Path, *, early: bool = False, seed: int = 1) -> None:
+        self.database = directory / "lumyn.db"
+        self.tally = Tally()
+        self._log = directory / "forwarded"
+        self._log.touch()
+        self._read_bytes = 0
+        self._random = random.Random(seed)
+        # One process has everything imported and forks the workers: a round costs 50 ms and not 500.
+        mode = "early" if early else "late"
+        self._nest = subprocess.Popen(
+            [sys.executable, "-m", "tests.kit.crashbox", self.database, self._log, mode],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
+    def __enter__(self) -> Self:
+        return self
 
-def _child(database: str, backend_url: str, mutant: bool, ready: Connection) -> None:
-    from gateway.app import serve
-    from gateway.config import load_config
+    def __exit__(self, *_: object) -> None:
+        self._nest.communicate(timeout=20)
 
-    if mutant:
-        forward_first()
-    environment = {"LUMYN_STORAGE_URL": f"sqlite:{database}", "LUMYN_BACKEND_URL": backend_url}
-    config = load_config(
-        None, environment, {"listen": {"port": 0, "admin_port": 0}, "log": {"level": "error"}}
-    )
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(config, ready=lambda ports: ready.send(ports.port)))
+    def kill_once(self) -> None:
+        """One round: start a worker, let it forward, kill it, check."""
+        assert self._nest.stdin is not None
+        assert self._nest.stdout is not None
+        size = self._log.stat().st_size
+        self._nest.stdin.write("fork\n")
+        self._nest.stdin.flush()
+        worker = int(self._nest.stdout.readline())
+        deadline_s = time.monotonic() + 20
+        while self._log.stat().st_size == size and time.monotonic() < deadline_s:
+            time.sleep(0.001)
+        time.sleep(self._random.uniform(0, 0.04))
+        os.kill(worker, signal.SIGKILL)
+        assert self._nest.stdout.readline() == "-9\n", "the worker ended by itself"
+        self.tally.kills += 1
+        self._check()
 
-
-@dataclass
-class Victim:
-    """A gateway process that listens."""
-
-    process: Any
-    port: int
-    started_s: float
-
-    def kill(self) -> None:
-        """SIGKILL: no handler runs, nothing is flushed."""
-        self.process.kill()
-        self.process.join(10)
-
-    def stop(self) -> int:
-        """SIGTERM, and the exit code."""
-        self.process.terminate()
-        self.process.join(20)
-        return int(self.process.exitcode)
-
-
-def _start(database: Path, backend_url: str, mutant: bool) -> Victim:
-    began = time.monotonic()
-    ours, theirs = _WARM.Pipe(duplex=False)
-    process = _WARM.Process(target=_child, args=(str(database), backend_url, mutant, theirs))
-    process.start()
-    theirs.close()
-    try:
-        assert ours.poll(START_S), "the gateway did not start in time"
-        port = ours.recv()
-    except BaseException:
-        process.kill()
-        process.join(10)
-        raise
-    finally:
-        ours.close()
-    return Victim(process, port, time.monotonic() - began)
+    def _check(self) -> None:
+        """Look for every id that was forwarded since the last check."""
+        with self._log.open("rb") as log:
+            log.seek(self._read_bytes)
+            fresh = log.read().decode().split("\n")[:-1]
+            self._read_bytes = log.tell()
+        with contextlib.closing(sqlite3.connect(self.database)) as connection:
+            for entry_id in fresh:
+                if not connection.execute("SELECT 1 FROM entries WHERE entry_id = ?", (entry_id,)).fetchone():
+                    self.tally.lost.add(entry_id)
+        self.tally.forwarded.update(fresh)
+        if self.tally.lost and self.tally.caught_at is None:
+            self.tally.caught_at = self.tally.kills
 
 
-@contextlib.asynccontextmanager
-async def victim(database: Path, backend_url: str, *, mutant: bool = False) -> AsyncIterator[Victim]:
-    """Start a gateway on `database`; at the end it is dead, whatever happened."""
-    found = await asyncio.to_thread(_start, database, backend_url, mutant)
-    try:
-        yield found
-    finally:
-        await asyncio.to_thread(found.kill)
-        found.process.close()
+def nest(database: Path, log: Path, *, early: bool) -> None:
+    """For each line on stdin: fork a worker, say its pid, and say how it ended."""
+    for _ in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            asyncio.run(_append_for_ever(database, log, early))
+            os._exit(1)
+        say(pid)
+        _, status = os.waitpid(pid, 0)
+        say(os.waitstatus_to_exitcode(status))
 
 
-# --- what stands behind and before it ------------------------------------------------------------
+def say(number: int) -> None:
+    """Tell the crashbox."""
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
 
 
-@dataclass
-class Witness:
-    """A backend that notes the `x-request-id` of every request at the moment its head has arrived."""
+async def _append_for_ever(database: Path, log: Path, early: bool) -> None:
+    clock, randomness = SystemClock(), SystemRandomness()
+    ids = IdSource(clock, randomness)
+    forwarded = os.open(log, os.O_WRONLY | os.O_APPEND)
+    store = await open_sqlite(database, clock=clock, randomness=randomness)
+    await store.mark_unknown()
 
-    seen: list[str] = field(default_factory=list)
-    open_streams: int = 0
-    port: int = 0
+    async def work(worker: int) -> None:
+        while True:
+            entry = decision(worker, entry_id=ids.new(), size=BODY_BYTES)
+            if early:
+                os.write(forwarded, f"{entry.entry_id}\n".encode())
+                # What is written but not flushed survives a kill: only the time before counts.
+                await asyncio.sleep(EARLY_S)
+            await store.submit((entry,))
+            if early:
+                continue
+            os.write(forwarded, f"{entry.entry_id}\n".encode())
+            await store.submit((event(worker, entry.entry_id, entry_id=ids.new(), tenant=NO_TENANT),))
 
-    @property
-    def url(self) -> str:
-        """The OpenAI base URL."""
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one connection's requests until it ends."""
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-                lines = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
-                if not head.startswith("get"):
-                    self.seen.append(lines["x-request-id"])
-                body = await reader.readexactly(int(lines["content-length"]))
-                if head.startswith("get"):
-                    _write(writer, MODELS)
-                elif b'"stream":true' in body:
-                    await self._stream(writer)
-                else:
-                    _write(writer, PLAIN)
-        except (OSError, EOFError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    async def _stream(self, writer: asyncio.StreamWriter) -> None:
-        self.open_streams += 1
-        try:
-            writer.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-            )
-            for _ in range(STREAM_EVENTS):
-                writer.write(_chunk(EVENT))
-                await writer.drain()
-                await asyncio.sleep(STREAM_PAUSE_S)
-            writer.write(_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
-        finally:
-            self.open_streams -= 1
+    await asyncio.gather(*map(work, range(WORKERS)))
 
 
-def _write(writer: asyncio.StreamWriter, body: bytes) -> None:
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
-    writer.write(head + body)
-
-
-def _chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-@contextlib.asynccontextmanager
-async def witness() -> AsyncIterator[Witness]:
-    """Run a witness on a free port."""
-    found = Witness()
-    server = await asyncio.start_server(found.serve, "127.0.0.1", 0)
-    found.port = server.sockets[0].getsockname()[1]
-    async with server:
-        yield found
-
-
-async def load(port: int, name: str, answered: list[str]) -> None:
-    """Send requests on one connection, plain and streamed in turn, until the gateway dies."""
-    number = 0
-    with contextlib.suppress(OSError, EOFError, asyncio.IncompleteReadError):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            while True:
-                number += 1
-                body = orjson.dumps(
-                    {"model": "m", "messages": [{"role": "user", "content": "x"}]}
-                    | ({"stream": True} if number % 2 else {})
-                )
-                writer.write(
-                    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-                    b"x-request-id: %b-%d\r\ncontent-length: %d\r\n\r\n%b"
-                    % (name.encode(), number, len(body), body)
-                )
-                head = await reader.readuntil(b"\r\n\r\n")
-                if b"chunked" in head:
-                    await reader.readuntil(b"0\r\n\r\n")
-                else:
-                    await reader.readexactly(
-                        int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-                    )
-                if head.startswith(b"HTTP/1.1 200"):
-                    answered.append(f"{name}-{number}")
-        finally:
-            writer.close()
-
-
-# --- what the disk says --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What a store holds, read with sqlite3 alone."""
-
-    recorded: set[str]
-    """The request ids that have a decision."""
-    fates: dict[str, list[str]]
-    """The fates of each decision that awaits one."""
-    sound: bool
-
-
-def read_store(database: Path) -> Kept:
-    """Open the file as after any crash, and read what it holds."""
-    with contextlib.closing(sqlite3.connect(database)) as connection:
-        sound = connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
-        rows = connection.execute(
-            "SELECT entry_id, correlation_id FROM entries WHERE kind = 'decision' AND awaits_outcome = 1"
-        ).fetchall()
-        outcomes = connection.execute(
-            "SELECT decision_id, body FROM entries WHERE kind = 'event' AND label = 'outcome'"
-        ).fetchall()
-    fates: dict[str, list[str]] = {entry_id: [] for entry_id, _ in rows}
-    for decision_id, body in outcomes:
-        fates[decision_id].append(orjson.loads(body)["data"]["fate"])
-    return Kept({correlation_id for _, correlation_id in rows}, fates, sound)
+if __name__ == "__main__":
+    nest(Path(sys.argv[1]), Path(sys.argv[2]), early=sys.argv[3] == "early")

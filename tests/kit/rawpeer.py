@@ -206,7 +206,11 @@ async def raw_client(port: int, *, receive_buffer_bytes: int | None = None) -> A
     if receive_buffer_bytes is not None:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
     peer.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(peer, ("127.0.0.1", port))
+    try:
+        await asyncio.get_running_loop().sock_connect(peer, ("127.0.0.1", port))
+    except OSError:
+        peer.close()
+        raise
     limit = 1 << 20 if receive_buffer_bytes is None else 4096
     reader, writer = await asyncio.open_connection(sock=peer, limit=limit)
     try:

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 STAGES = ["REQUIREMENTS", "HARD_BLOCKS", "ESCALATIONS", "TRUST_PATHS"]
 STRICTEST_FIRST = ["ABSTAIN", "QUERY", "ESCALATE", "TRUST"]
+KINDS = {"fx_rate_to_usd": "rate", "previous_refund_count_90d": "whole", "customer_age_days": "whole"}
 OPERATORS = ["not_in", "present", "matches", "gte", "lte", "is", "ne", "in", "gt", "lt", "any", "all"]
 
 
@@ -204,14 +205,12 @@ def same(one: object, other: object) -> bool:
 def wanted_types(key: str, operand: object) -> list:
     """Return the types of which a present fact must be one; none means any."""
     field, operator = split(key)
-    if operator in {"present", "any", "all"} or field == "amount_currency":
+    if operator in {"present", "any", "all"} or field.startswith("amount_"):
         return ["rate"] if key == "evidence.fx_rate_to_usd_present" else []
     if operator == "matches":
         return ["short text"]
     if operator in {"gt", "gte", "lt", "lte"}:
-        counts = {"previous_refund_count_90d": "whole", "customer_age_days": "whole"}
-        special = {**counts, "fx_rate_to_usd": "rate"}
-        return [special.get(field.removeprefix("evidence."), "amount" if field == "amount_usd" else "number")]
+        return [KINDS.get(field.removeprefix("evidence."), "number")]
     operands = operand if isinstance(operand, list) else [operand]
     names = {bool: "boolean", str: "text", int: "number", float: "number"}
     return [names[type(item)] for item in operands if item is not None]
@@ -226,7 +225,6 @@ def has_type(types: list, value: object) -> bool:
         "number": is_number(value),
         "whole": is_number(value) and value == int(value),
         "rate": is_number(value) and value > 0,
-        "amount": isinstance(value, Decimal),
     }
     return not types or any(checks[name] for name in types)
 

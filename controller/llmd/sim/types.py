@@ -88,8 +88,8 @@ EngineEvent = FirstToken | Tokens | Preempted | Finished
 class EngineLoad:
     """Gauges and counters of one replica, under vLLM's meanings.
 
-    `running` holds blocks, `free_places` more could run by `seqs_max`, `waiting` was seen by the scheduler and
-    not admitted, `unfinished` is everything submitted and not done. `kv_usage` is 0..1. `prefix_*` count
+    `running` holds blocks, `free_places` more could run by `seqs_max`, `waiting` was seen by the scheduler
+    and not admitted, `unfinished` is everything submitted and not done. `kv_usage` is 0..1. `prefix_*` count
     tokens.
     """
 

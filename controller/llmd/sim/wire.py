@@ -6,7 +6,7 @@ param, code}}` with the status as the code. Unknown fields are tolerated, as vLL
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import orjson
@@ -137,8 +137,8 @@ def read_completion(data: dict[str, Any]) -> Generation:
     last = prompts[-1] if isinstance(prompts[-1], str) else ""
     rendered = _Rendered([], last)
     generation = _generation(data, "completion", rendered, 16 if maximum is None else maximum, (), None)
-    from dataclasses import replace
-
+    if len(prompts) * generation.choices > INPUTS_MAX:
+        raise ApiError(400, f"n times the prompts must be at most {INPUTS_MAX}", param="n")
     return replace(generation, prompts=prompts, echo=data.get("echo") is True)
 
 

@@ -11,6 +11,7 @@ import pytest
 from gateway.engine import decide as module
 from gateway.engine.decide import Decision, EngineSettings, Stamp, abstain_on_storage, decide
 from gateway.kernel.canon import canonical_bytes, digest
+from gateway.kernel.errors import InvalidRequestError
 from gateway.kernel.types import Mode
 from gateway.memory.types import NO_ADVICE, NO_SNAPSHOT, MemoryAdvice, MemoryHit
 from gateway.policy.select import PolicySet
@@ -194,9 +195,11 @@ def test_redaction_is_a_floor_and_changes_no_verdict(profile: str, asked: str | 
     assert decision.verdict == "TRUST"
 
 
-def test_storage_failure_is_an_abstain() -> None:
-    """Where nothing can be recorded the answer is the ABSTAIN of contract 4, and it is canonical."""
-    decision = abstain_on_storage(REQUEST, policies=POLICIES, settings=EngineSettings(), stamp=STAMP)
+@pytest.mark.parametrize("mode", [None, Mode.ADVISORY])
+def test_storage_failure_is_an_abstain(mode: Mode | None) -> None:
+    """Where nothing can be recorded the answer is the ABSTAIN of contract 4, and never forwards."""
+    settings = EngineSettings(mode=mode)
+    decision = abstain_on_storage(REQUEST, policies=POLICIES, settings=settings, stamp=STAMP)
     record = decision.record
     assert (record["verdict"], record["reason_codes"]) == ("ABSTAIN", ["STORAGE_UNAVAILABLE"])
     assert (record["matched_rules"], record["queries"], record["obligations"]) == ([], [], [])
@@ -219,6 +222,23 @@ def test_odd_characters_make_canonical_records() -> None:
     decision = run(read_request(orjson.dumps(request)), advice=MemoryAdvice(0.5, (), odd))
     assert canonical_bytes(orjson.loads(decision.body)) == decision.body
     assert decision.record["request"]["evidence"][odd] == odd
+
+
+def test_extensions_are_in_canonical_order() -> None:
+    """Names of every script stand in the order of RFC 8785, among the engine's own."""
+    names = ["z", "a", "derivee", "dry_runs", "ü", "\ue000", "𝄞", "control"]
+    decision = run({**REQUEST, "hints": {"dry_run": True}}, extensions=dict.fromkeys(names, 0.5))
+    assert canonical_bytes(decision.record) == decision.body
+    assert set(decision.record["extensions"]) == {*names, "derived", "dry_run"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), 2**60, "\ud800", {1, 2}, {1: 2}])
+def test_what_no_json_can_hold_is_refused_as_such(value: object) -> None:
+    """Evidence that has no canonical bytes is an invalid request, and no other error."""
+    evidence = {"ticket_id": "t", "chargeback_risk": value}
+    request = {**REQUEST, "evidence": evidence, "action": {"type": "support.refund", "intent": "x"}}
+    with pytest.raises(InvalidRequestError):
+        run(request)
 
 
 def test_the_engine_has_no_effects() -> None:

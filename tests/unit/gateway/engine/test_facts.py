@@ -138,3 +138,11 @@ def test_a_negative_amount_is_a_fault_whatever_the_rules_ask() -> None:
 def test_numbers_read_alike_after_a_replay(value: float, text: str) -> None:
     """5.0 comes back from canonical JSON as 5, so both have one text."""
     assert number_text(value) == text
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**5000), float("inf"), float("nan"), 1e300], ids=range(5))
+def test_numbers_that_no_request_may_hold_do_not_raise(value: float) -> None:
+    """A value that slipped past the reader is described, and never turned into thousands of digits."""
+    assert number_text(value) == "beyond 2^53"
+    facts = derive(request(a=value), 0.0)
+    assert faults(facts, {"evidence.a_is": "x"})[0].startswith("evidence.a is the number beyond 2^53")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from random import Random
 
 import orjson
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from gateway.kernel.errors import InvalidPolicyError
 from gateway.kernel.types import Mode, Stage, Verdict
 from gateway.policy.compile import CompiledPolicy, compile_policy
+from gateway.policy.lint import lint_policy
 from gateway.policy.plan import PLAN_ENTRIES_MAX
 
 THEN = {"verdict": "TRUST", "reason_codes": ["CREDIT_SMALL"]}
@@ -156,3 +159,39 @@ def test_rules_times_actions_are_bounded() -> None:
 def test_built_in_policies_compile(path: Path) -> None:
     """Each policy that the wheel carries compiles."""
     assert compile_policy(path.read_bytes()).rules
+
+
+WORDS = [
+    "null",
+    "[]",
+    "{}",
+    "5",
+    "-1.5",
+    "true",
+    "x",
+    "[a, 1]",
+    "{a: b}",
+    "thresholds.nope",
+    "TRUST",
+    '""',
+    "- a",
+]
+
+
+def test_mutated_policies_compile_or_say_why() -> None:
+    """Scalars swapped at random give a policy that lints, or problems with places; nothing else escapes."""
+    random = Random(11)
+    text = Path("policies/lumyn-support.v0.yml").read_text()
+    parts = re.split(r"(?<=[:\[,{ ])([A-Za-z0-9_.]+)", text)
+    outcomes = set()
+    for _ in range(120):
+        changed = list(parts)
+        for _ in range(random.choice([1, 1, 2, 5])):
+            changed[random.randrange(1, len(parts), 2)] = random.choice(WORDS)
+        try:
+            lint_policy(compile_policy("".join(changed).encode()))
+            outcomes.add("compiled")
+        except InvalidPolicyError as error:
+            places = [problem.line for problem in error.problems]
+            outcomes.add("placed" if places and min(places) > 0 else "lost")
+    assert outcomes == {"compiled", "placed"}

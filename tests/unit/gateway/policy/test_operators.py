@@ -59,12 +59,26 @@ def test_decimals_are_those_of_the_text() -> None:
 BAD_PATTERNS = [
     "(a+)+$",
     "(a|a)*b",
+    "(a|aa)+$",
     "(a*)*c",
     "(.*a){20}",
     "(x+x+)+y",
     "([a-z]+)*[0-9]",
     "a{1,200}{1,5}b",
     ".*.*.*=.*",
+    "(?:a?){200}a{200}",
+    "(a{0,30}){0,30}b",
+    "((a{1,100}){1,100}){1,100}",
+    "[\\pL]{1,500}$",
+    "\\bfoo.{0,50}bar\\b",
+    "^(([a-z])+.)+[A-Z]([a-z])+$",
+    "(?i)(A+B?)+C",
+    "(a?){64}(a){64}b",
+    "(.|\\n)*x(.|\\n)*y",
+    "(\\s*a\\s*)*;",
+    "(?:(?:a|b|ab)*)*z",
+    ".*a.{200}b",
+    "(é|a|.)*ü",
 ]
 
 
@@ -78,13 +92,15 @@ def test_patterns_take_linear_time(pattern: str) -> None:
     request = {
         "action": {"type": "demo.act", "intent": "x"},
         "subject": {"type": "agent", "id": "s"},
-        "evidence": {"k": "a" * MATCHED_CHARS_MAX},
+        "evidence": {"k": ("a" * 60 + "é ab") * (MATCHED_CHARS_MAX // 64)},
     }
     facts = derive(request, 0.0)
-    condition.test(facts)
-    start = perf_counter()
-    condition.test(facts)
-    assert perf_counter() - start < 0.1
+    taken_s = []
+    for _ in range(5):
+        start = perf_counter()
+        condition.test(facts)
+        taken_s.append(perf_counter() - start)
+    assert min(taken_s) < 0.02
 
 
 def test_text_over_the_bound_is_not_matched() -> None:

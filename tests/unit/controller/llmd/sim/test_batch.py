@@ -43,6 +43,19 @@ def test_decodes_take_the_budget_first():
     assert (plan.decodes, plan.prefill_tokens, plan.context_tokens) == (2, 98, 40)
 
 
+def test_nothing_is_admitted_without_budget():
+    """A prompt under way that takes the whole step leaves the next one waiting."""
+    batch = Batch(CONFIG)
+    for name in range(2):
+        batch.waiting.push(sequence(name, 250))
+    batch.plan()
+    assert (len(batch.running), len(batch.waiting)) == (1, 1)
+    batch.advance(1)
+    batch.end_chunks()
+    batch.plan()
+    assert (len(batch.running), len(batch.waiting)) == (1, 1)
+
+
 def test_places_and_blocks_bound_admission():
     """Not more than seqs_max run, and none whose whole prompt does not fit beside those under way."""
     batch = Batch(replace(CONFIG, batched_tokens_max=1000))

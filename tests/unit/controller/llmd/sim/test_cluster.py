@@ -203,7 +203,7 @@ def test_wrong_submissions_are_refused_loudly():
 
 def fingerprint():
     """Return a digest of a busy run on the demonstration cluster."""
-    arrivals = chat(300, 60, ("llama-70b", "llama-8b", "llama-1b"), ("critical", "batch"))
+    arrivals = chat(120, 60, ("llama-70b", "llama-8b", "llama-1b"), ("critical", "batch"))
     events = run(Cluster(preset("llmd-demo")), arrivals)
     return hashlib.sha256(repr(events).encode()).hexdigest()
 
@@ -229,7 +229,7 @@ def test_a_thousand_chat_requests_are_simulated_in_a_second():
     """At least 1,000 chat-sized requests a second of CPU on the demonstration cluster, overloaded or not."""
     models = ("llama-70b", "llama-8b", "llama-1b")
     for rate in (20, 120):
-        cluster, arrivals = Cluster(preset("llmd-demo")), chat(1500, rate, models)
+        cluster, arrivals = Cluster(preset("llmd-demo")), chat(1000, rate, models)
         started = time.process_time()
         run(cluster, arrivals)
         assert len(arrivals) / (time.process_time() - started) > 1000

@@ -74,7 +74,7 @@ def _plain(value):
         ("models: [{name: a, hardware: 8b-h100, engine: {seqs_max: 0}}]", "seqs_max"),
         ("a: &a [1]\nb: *a", "aliases"),
         ("x: " + "y" * 300_000, "characters"),
-        ("[" * 5000, "nested|YAML"),
+        ("[" * 1500, "nested|YAML"),
     ],
 )
 def test_wrong_documents_are_refused_by_name(text, word):

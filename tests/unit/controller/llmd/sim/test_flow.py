@@ -4,7 +4,7 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.llmd.sim.flow import FlowQueue, Queued
@@ -24,6 +24,7 @@ def drained(queue):
     return taken
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(-3, 4), st.sampled_from("abc")), max_size=40))
 def test_bands_are_strict_and_flows_take_turns(entries):
     """None leaves before one of a higher band; in a band two flows with work differ by at most one."""
@@ -53,6 +54,7 @@ def test_deadline_order_serves_the_earliest_first_and_those_without_last():
     assert [each.request_id for each in drained(queue)] == ["2", "3", "0", "1"]
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(0.1, 10), max_size=20), st.floats(0, 11), st.integers(0, 19))
 def test_expiry_takes_exactly_those_whose_time_is_up(expiries, now, gone):
     """The expired come out in order of their time, the removed never, the rest stay."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.llmd.sim.intent import LlmdIntent, go_duration_s, read_intent
+from controller.llmd.sim.intent import LlmdIntent, go_duration_s, in_engine_time, read_intent
 
 CANONICAL = {
     "x-llm-d-inference-objective": "critical",
@@ -72,3 +72,11 @@ def test_any_text_is_a_duration_above_zero_or_none(text):
 def test_what_is_no_duration_above_zero_is_ignored(text):
     """The operator's bound then stays."""
     assert go_duration_s(text) is None
+
+
+def test_a_faster_engine_reads_the_clients_durations_in_its_own_time():
+    """At a time scale of ten, 500 ms of the client are 5 s of the engine; names stay."""
+    given_intent = LlmdIntent("critical", "acme", 500, 35, 1.5, "small")
+    assert in_engine_time(given_intent, 10) == LlmdIntent("critical", "acme", 5000, 350, 15.0, "small")
+    assert in_engine_time(LlmdIntent(), 10) == LlmdIntent()
+    assert in_engine_time(given_intent, 1) is given_intent

@@ -88,7 +88,7 @@ def test_a_saturated_pool_holds_and_releases_by_priority():
 
 
 def test_what_was_sent_since_the_scrape_counts_beyond_the_free_places():
-    """Two free places and five that may wait: seven of ten leave, the urgent first, the rest after a scrape."""
+    """Two free places and five that may wait: seven of ten leave, the urgent first, the rest later."""
     replica = Gauges(waiting=9)
     picker = router(replica)
     for index in range(9):

@@ -1,7 +1,7 @@
 """Tokens, hashes, lengths and words are deterministic and have the shapes asked for."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.llmd.sim.text import answer_length, block_hashes, corpus, token_id, tokenize, words
@@ -51,6 +51,7 @@ def test_sim_lengths_follow_its_histogram_and_its_mean():
     assert min(free) >= 1
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.text(max_size=10), st.integers(0, 9000))
 def test_words_are_tokens_as_many_as_asked(key, count):
     """Each piece is one token; the text begins at a sentence; the key decides."""

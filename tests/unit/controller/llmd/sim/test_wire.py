@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.llmd.sim.wire import (
@@ -130,6 +130,8 @@ def test_completions_take_text_tokens_and_lists_of_either(prompt, count):
 @pytest.mark.parametrize("prompt", [None, [], [[]], 5, [{}], [1, "a"], ["a"] * 2049, [True]])
 def test_wrong_prompts_are_refused(prompt):
     """Nothing else is a prompt, nor an input to embed."""
+    with pytest.raises(ApiError, match="n times the prompts"):
+        read_completion({"model": "m", "prompt": ["a"] * 100, "n": 100})
     for read, name in ((read_completion, "prompt"), (read_embedding, "input")):
         with pytest.raises(ApiError):
             read({"model": "m", name: prompt})
@@ -185,6 +187,7 @@ FIELDS = [
 ]
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(st.sampled_from(FIELDS), JSON),
     st.sampled_from([read_chat, read_completion, read_response]),
