@@ -95,9 +95,9 @@ class Desk:
     async def append(
         self, config: LumynConfig, decision_id: str, event_type: str, data: JSONObject
     ) -> Appended:
-        """Append an event. Raises as `read`, and InvalidRequestError."""
+        """Append an event. Raises as `read`, InvalidRequestError, and ConflictError for a second outcome."""
         decisions = await self._reader(config)
-        return await decisions.append_event(EVERY_TENANT, decision_id, event_type, data)
+        return await decisions.append_event(EVERY_TENANT, decision_id, event_type, data, has_acted=True)
 
     async def replay(self, decision_id: str) -> Replay:
         """Decide a stored decision again under the policy that decided it. Raises as `read`, RecordError."""
