@@ -21,7 +21,7 @@ $(READY): requirements/dev.txt pyproject.toml
 	@echo "building $(VENV) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) install --quiet --require-hashes -r requirements/uv.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt || \
+	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --require-hashes -r requirements/dev.txt || \
 		{ echo "uv cannot reach the registry as it is set up here: pip does it, more slowly"; \
 		$(PIP) install --quiet --no-compile --require-hashes -r requirements/dev.txt; }
 	@$(PIP) install --quiet --no-deps --no-build-isolation -e .

@@ -171,26 +171,10 @@ def tool_actions(running: Running) -> None:
 
 
 def refund(amount: float) -> dict[str, Any]:
-    """Return a DecisionRequest for a refund."""
-    return {
-        "schema_version": "decision_request.v0",
-        "subject": {"type": "agent", "id": "support-agent", "tenant_id": "acme"},
-        "action": {
-            "type": "support.refund",
-            "intent": "Refund a duplicate charge",
-            "amount": {"value": amount, "currency": "USD"},
-        },
-        "evidence": {
-            "ticket_id": "T-1",
-            "order_id": "O-1",
-            "customer_id": "C-1",
-            "payment_instrument_risk": "low",
-            "chargeback_risk": 0.05,
-            "previous_refund_count_90d": 0,
-            "customer_age_days": 400,
-        },
-        "context": {"mode": "digest_only", "digest": f"sha256:{'0' * 64}"},
-    }
+    """Return the example's DecisionRequest with another amount."""
+    request: dict[str, Any] = json.loads(Path(__file__).with_name("refund.json").read_text())  # noqa: TID251 - our own file
+    request["action"]["amount"]["value"] = amount
+    return request
 
 
 def records(running: Running) -> None:

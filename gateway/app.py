@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.target import read_target
 from gateway.wire.errors import openai_error_body, v0_error_body
 
+_COLLECT_AFTER: Final = (20_000, 20, 100)
+"""Objects made before the youngest are looked at (a hundred requests' worth), and the older generations."""
 _CATALOGUE_REFRESH_S: Final = 15.0
 """How soon a model that a backend newly serves is known."""
 
@@ -97,8 +100,14 @@ class Gateway:
         clock, randomness = SystemClock(), SystemRandomness()
         store = await open_store(config.storage.url, clock=clock, randomness=randomness)
         gateway = cls(config, store, policies, clock, IdSource(clock, randomness))
-        await store.submit(policy_entries(policies, clock.wall_ms()))
-        await gateway._memory.catch_up()
+        try:
+            # What a killed process left open gets its one fate before anything new is promised.
+            await store.mark_unknown()
+            await store.submit(policy_entries(policies, clock.wall_ms()))
+            await gateway._memory.catch_up()
+        except BaseException:
+            await store.close()
+            raise
         return gateway
 
     async def start(self) -> Ports:
@@ -121,7 +130,7 @@ class Gateway:
             *health.routes(),
         )
         admin_routes = (
-            *RecordPages(self._store, self._decisions).routes(),
+            *RecordPages(self._store, self._decisions, signing_secret=config.service.signing_secret).routes(),
             *health.routes(),
             health.metrics_route(),
         )
@@ -207,7 +216,9 @@ class Gateway:
             router,
             self._ids,
             header_deadline_s=limits.header_deadline_s,
+            body_deadline_s=limits.body_deadline_s,
             keepalive_s=limits.keepalive_s,
+            stall_s=limits.client_stall_s,
         )
 
     def _readiness(self) -> Readiness:
@@ -242,6 +253,17 @@ def _key_ring(config: Config) -> KeyRing:
     )
 
 
+def _calm_collector() -> None:
+    """Spare the garbage collector what lives for ever, and let it look less often at what does not.
+
+    A request leaves no cycles behind but makes hundreds of objects, so that the default threshold of
+    700 looks three times a request for nothing: an eighth of the gateway's CPU time when measured.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
+
+
 async def serve(config: Config, *, ready: Callable[[Ports], None]) -> None:
     """Run a gateway until SIGTERM or SIGINT, then drain it. Raises SetupError."""
     lines = start_log(config.log.level)
@@ -249,6 +271,7 @@ async def serve(config: Config, *, ready: Callable[[Ports], None]) -> None:
         gateway = await Gateway.open(config)
         try:
             ports = await gateway.start()
+            _calm_collector()
             stop = asyncio.Event()
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):

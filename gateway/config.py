@@ -99,7 +99,9 @@ class LimitsConfig(_Part):
     llm_body_bytes_max: _Bytes = bounds.LLM_BODY_BYTES_MAX
     decide_body_bytes_max: _Bytes = bounds.DECIDE_BODY_BYTES_MAX
     header_deadline_s: _Seconds = bounds.HEADER_DEADLINE_S
+    body_deadline_s: _Seconds = bounds.BODY_DEADLINE_S
     keepalive_s: _Seconds = bounds.KEEPALIVE_S
+    client_stall_s: _Seconds = bounds.CLIENT_STALL_S
     connect_s: _Seconds = bounds.UPSTREAM_CONNECT_S
     first_byte_s: _Seconds = bounds.UPSTREAM_FIRST_BYTE_S
     idle_s: _Seconds = bounds.UPSTREAM_IDLE_S
@@ -147,10 +149,16 @@ class Config(_Part):
                 raise ValueError(
                     f"model `{model.name}` names the backend `{model.backend}`, which is not there"
                 )
-        if not self.keys and not self.service.signing_secret and not is_loopback(self.listen.host):
+        # A signing secret guards `/v0` and `/admin` only: without keys `/v1` would be open to everybody.
+        if not self.keys and not is_loopback(self.listen.host):
             raise ValueError(
                 f"listen.host `{self.listen.host}` is public and no keys are configured: add `keys`, "
                 "or listen on 127.0.0.1",
+            )
+        if not self.service.signing_secret and not is_loopback(self.listen.admin_host):
+            raise ValueError(
+                f"listen.admin_host `{self.listen.admin_host}` is public and shows every tenant's records: "
+                "set `service.signing_secret`, or listen on 127.0.0.1",
             )
         return self
 
@@ -265,10 +273,14 @@ def _explain(error: ValidationError, source: str) -> InvalidConfigError:
     """Say each thing that is wrong in one line; never quote a value, which may be a secret."""
     lines = [
         f"- {'.'.join(str(part) for part in problem['loc']) or 'configuration'}: "
-        f"{problem['msg'].removeprefix('Value error, ').lower()}"
+        f"{_lower_first(problem['msg'].removeprefix('Value error, '))}"
         for problem in error.errors(include_input=False, include_url=False)
     ]
     return InvalidConfigError(f"{source} is not valid:\n" + "\n".join(lines), hint="see config.example.yaml")
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _reason(error: OSError) -> str:

@@ -1,1 +1,34 @@
 """Fixtures that every test shares."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.kit.gateways import RunningGateway, StartGateway
+
+
+@pytest.fixture
+async def start_gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
+    """Whole gateways in this loop, each with a directory of its own, closed at the end of the test.
+
+    Use: `gateway = await start_gateway(backend_url=..., limits={...})`; see `tests/kit/gateways.py`.
+    """
+    from tests.kit.gateways import running_gateway  # late: most tests need no server
+
+    async with contextlib.AsyncExitStack() as running:
+        count = 0
+
+        async def start(**settings: Any) -> RunningGateway:
+            nonlocal count
+            count += 1
+            directory = tmp_path / f"gateway-{count}"
+            directory.mkdir()
+            return await running.enter_async_context(running_gateway(directory, **settings))
+
+        yield start

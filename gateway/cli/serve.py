@@ -74,15 +74,16 @@ def _print_settings(settings: Config, policy_hash: str) -> None:
 
 
 def _print_ready(settings: Config, ports: Ports) -> None:
-    listen = settings.listen
+    origin = _origin(settings.listen.host, ports.port)
+    admin = _origin(settings.listen.admin_host, ports.admin_port)
     say_facts(
-        {
-            "url": f"http://{listen.host}:{ports.port}",
-            "openai_base_url": f"http://{listen.host}:{ports.port}/v1",
-            "admin": f"http://{listen.admin_host}:{ports.admin_port}/admin/decisions",
-        }
+        {"url": origin, "openai_base_url": f"{origin}/v1", "admin": f"{admin}/admin/decisions"},
     )
     sys.stdout.flush()
+
+
+def _origin(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _without_password(url: str) -> str:

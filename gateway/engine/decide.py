@@ -25,11 +25,11 @@ from gateway.memory.types import NO_ADVICE, MemoryAdvice
 from gateway.policy.compile import CompiledPolicy
 from gateway.policy.plan import make_rule
 from gateway.policy.select import PolicySet
+from gateway.records.reasons import STORAGE_UNAVAILABLE
 from gateway.records.redact import redact_request
 
 ENGINE_VERSION: Final = "lumyn-engine.v0.1"
 """Changes whenever the same inputs could give other record bytes; replay needs the same one."""
-STORAGE_UNAVAILABLE: Final = "STORAGE_UNAVAILABLE"
 
 _DETERMINISM: Final = canonical_bytes(
     {"engine_version": ENGINE_VERSION, "evaluation_order": [stage.value for stage in STAGES]}
@@ -74,6 +74,8 @@ class Decision:
     inputs_digest: str
     dry_run: bool = False
     """The caller asked what would be decided: nothing is stored and nothing forwarded."""
+    storable: bool = True
+    """False for the ABSTAIN of a failing store: what is not recorded is not forwarded, in any mode."""
 
     @property
     def record(self) -> JSONObject:
@@ -84,7 +86,8 @@ class Decision:
     @property
     def forwardable(self) -> bool:
         """True where the action may go on once its record is durable."""
-        return not self.dry_run and (self.verdict is Verdict.TRUST or self.mode is Mode.ADVISORY)
+        trusted = self.verdict is Verdict.TRUST or self.mode is Mode.ADVISORY
+        return trusted and self.storable and not self.dry_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,9 @@ def decide(
 ) -> Decision:
     """Return the decision on a validated `decision_request.v0`; never raises on one.
 
+    A request whose evidence or extensions hold what no JSON can (the check of its shape does not look
+    there; taking its digest does) is an `InvalidRequestError`.
+
     `extensions` are added to the record's own (`derived`, `dry_run`), which win on a clash of names.
     """
     question = _ask(request, policies, advice, settings, extensions)
@@ -123,8 +129,9 @@ def abstain_on_storage(
     """Return the ABSTAIN that says nothing could be recorded; it is itself not stored (contract 4)."""
     question = _ask(request, policies, NO_ADVICE, settings, None)
     words = f"{request['action']['type']} is refused: its decision cannot be recorded."
-    return _write(
+    decision = _write(
         question,
+        canonical_bytes(question.request),
         replace(combine((_STORAGE_RULE,)), rows=b"[]"),
         derived_bytes(derive(request, 0.0)),
         queries=b"[]",
@@ -132,11 +139,14 @@ def abstain_on_storage(
         explanation=canonical_bytes({"details": [], "summary": words}),
         stamp=stamp,
     )
+    return replace(decision, storable=False)
 
 
 def answer(question: Question, stamp: Stamp) -> Decision:
     """Return the decision that follows from a question; the same bytes whenever it is asked again."""
     request, policy, advice = question.request, question.policy, question.advice
+    # First of all, so that what no JSON can hold is refused as such and nothing after it can raise.
+    recorded = canonical_bytes(request)
     facts = derive(request, advice.failure_score)
     evaluation = evaluate(policy, policy.plan(facts.action_type), facts)
     combined = combine(evaluation.matched)
@@ -145,6 +155,7 @@ def answer(question: Question, stamp: Stamp) -> Decision:
     words = f"{facts.action_type} {combined.outcome}"
     return _write(
         question,
+        recorded,
         combined,
         derived_bytes(facts),
         queries=canonical_bytes(queries) if queries else b"[]",
@@ -194,6 +205,7 @@ def _mode(request: JSONObject, policy: CompiledPolicy, settings: EngineSettings)
 
 def _write(
     question: Question,
+    request: bytes,
     combined: Combined,
     derived: bytes,
     *,
@@ -203,7 +215,6 @@ def _write(
     stamp: Stamp,
 ) -> Decision:
     policy, advice = question.policy, question.advice
-    request = canonical_bytes(question.request)
     snapshot = orjson.dumps(advice.snapshot)
     inputs = b'{"derived":%b,"memory_snapshot":%b,"request":%b}' % (derived, snapshot, request)
     inputs_digest = sha256_digest(inputs)
@@ -254,17 +265,22 @@ def _instant(wall_s: int) -> bytes:
 def _extensions(question: Question, derived: bytes) -> bytes:
     if not question.extensions and not question.dry_run:
         return b'{"derived":%b}' % derived
-    merged = {**(question.extensions or {}), "derived": orjson.loads(derived)}
+    parts = {name: canonical_bytes(value) for name, value in (question.extensions or {}).items()}
+    parts["derived"] = derived
     if question.dry_run:
-        merged["dry_run"] = True
-    return canonical_bytes(merged)
+        parts["dry_run"] = b"true"
+    members = [b"%b:%b" % (orjson.dumps(name), parts[name]) for name in sorted(parts, key=_utf16)]
+    return b"{%b}" % b",".join(members)
+
+
+def _utf16(name: str) -> bytes:
+    """RFC 8785 sorts keys by their UTF-16 code units."""
+    return name.encode("utf-16-be")
 
 
 def _risk_signals(advice: MemoryAdvice, score: float) -> bytes:
     if not advice.hits and not advice.failure_score:
-        return b'{"failure_similarity":{"score":0,"top_k":[]},"uncertainty_score":%b}' % canonical_bytes(
-            score
-        )
+        return b'{"failure_similarity":{"score":0,"top_k":[]},"uncertainty_score":%b}' % orjson.dumps(score)
     hits = [
         {"memory_id": hit.memory_id, "label": hit.label, "score": hit.score, "summary": hit.summary}
         for hit in advice.hits

@@ -47,8 +47,9 @@ def details(
     lines = [_rule_line(rule, evaluation, facts) for rule in evaluation.matched[:DETAILS_MAX]]
     lines += [f"{fault.message}: this keeps the verdict from being TRUST" for fault in evaluation.faults]
     if advice.hits or advice.failure_score:
-        score = number_text(advice.failure_score)
-        lines.append(f"memory holds {len(advice.hits)} similar outcomes, the nearest failure at {score}")
+        score, count = number_text(advice.failure_score), len(advice.hits)
+        outcomes = "1 similar outcome" if count == 1 else f"{count} similar outcomes"
+        lines.append(f"memory holds {outcomes}, the nearest failure at {score}")
     if mode is Mode.ADVISORY:
         lines.append("the mode is advisory: the verdict is recorded and does not hold the action")
     elif asked == Mode.ADVISORY:

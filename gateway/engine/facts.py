@@ -13,9 +13,11 @@ from typing import Final
 import orjson
 
 from gateway.kernel.amounts import amount_of, amount_usd, decimal_of, decimal_text
+from gateway.kernel.bounds import WHOLE_MAX
 from gateway.kernel.canon import canonical_bytes, whole
 from gateway.kernel.types import JSON, JSONObject
-from gateway.policy.conditions import MATCHED_CHARS_MAX, RATE_FIELD, is_missing
+from gateway.policy.conditions import RATE_FIELD
+from gateway.policy.operators import MATCHED_CHARS_MAX, is_missing
 from gateway.policy.plan import ActionPlan, Need
 from gateway.policy.shape import kind
 
@@ -151,4 +153,7 @@ def _described(value: JSON) -> str:
 
 def number_text(value: float) -> str:
     """Return a number as people write it; the same for 5 and 5.0, as canonical JSON has one 5."""
-    return str(int(value)) if float(value).is_integer() else repr(value)
+    # No request may hold such a number, and turning it to text could raise; NaN fails the comparison.
+    if not abs(value) <= WHOLE_MAX:
+        return "beyond 2^53"
+    return str(int(value)) if isinstance(value, int) or value.is_integer() else repr(value)

@@ -20,7 +20,8 @@ from gateway.kernel.bounds import (
     HEADERS_COUNT_MAX,
     KEEPALIVE_S,
 )
-from gateway.kernel.errors import InternalError, MalformedRequestError, RequestTimeoutError
+from gateway.kernel.errors import GatewayError, InternalError, MalformedRequestError, RequestTimeoutError
+from gateway.listener.client import Written
 from gateway.wire.errors import openai_error_body
 
 _LINGER_S: Final = 2.0
@@ -33,6 +34,28 @@ def c_parser_loaded() -> bool:
     return HttpRequestParser.__module__ != "aiohttp.http_parser" or HttpRequestParser.__name__ != (
         "HttpRequestParserPy"
     )
+
+
+def _last_answer(status: str, error: GatewayError) -> bytes:
+    """Return a whole answer that ends its connection and names no software."""
+    body = openai_error_body(error, "")
+    return (
+        b"HTTP/1.1 %b\r\ncontent-type: application/json\r\nx-should-retry: false\r\nconnection: close\r\n"
+        b"content-length: %d\r\n\r\n%b" % (status.encode(), len(body), body)
+    )
+
+
+class _LastAnswer(Written):
+    """Answers in bytes of our own: aiohttp's would be HTTP/1.0 and name its version."""
+
+    def __init__(self, status: str, error: GatewayError) -> None:
+        super().__init__(lives_on=False)
+        self._bytes = _last_answer(status, error)
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Write the answer."""
+        if request.transport is not None:
+            request.transport.write(self._bytes)
 
 
 class GuardedProtocol(RequestHandler):
@@ -56,7 +79,7 @@ class GuardedProtocol(RequestHandler):
         super().data_received(data)
         if self._request_count != before:
             self._disarm()
-        elif self._header_deadline is None and self._current_request is None and not self._messages:
+        elif self._header_deadline is None and self._idle:
             self._arm()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -76,15 +99,14 @@ class GuardedProtocol(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun")
         if status == 500:
-            body = openai_error_body(InternalError(), "")
-        else:
-            body = openai_error_body(
-                MalformedRequestError("the request is not valid HTTP", hint="see RFC 9112"),
-                "",
-            )
-        answer = web.Response(status=status, body=body, content_type="application/json")
-        answer.force_close()
-        return answer
+            return _LastAnswer("500 Internal Server Error", InternalError())
+        fault = MalformedRequestError("the request is not valid HTTP", hint="see RFC 9112")
+        return _LastAnswer("400 Bad Request", fault)
+
+    @property
+    def _idle(self) -> bool:
+        """No request is under way: what arrives is a head, and not the body of one that has begun."""
+        return self._waiter is not None and not self._waiter.done()
 
     def _arm(self) -> None:
         self._header_deadline = self._loop.call_later(self._header_deadline_s, self._expire)
@@ -97,13 +119,10 @@ class GuardedProtocol(RequestHandler):
     def _expire(self) -> None:
         self._header_deadline = None
         transport = self.transport
-        if transport is None:
+        if transport is None or not self._idle:
             return
-        body = openai_error_body(RequestTimeoutError("the request's headers did not arrive in time"), "")
-        transport.write(
-            b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n"
-            b"content-length: %d\r\n\r\n%b" % (len(body), body),
-        )
+        fault = RequestTimeoutError("the request's headers did not arrive in time")
+        transport.write(_last_answer("408 Request Timeout", fault))
         self.force_close()
 
 

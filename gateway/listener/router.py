@@ -45,8 +45,7 @@ class Router:
             raise NotFoundError("no such path")
         route = methods.get(method)
         if route is None:
-            allowed = ", ".join(sorted(methods))
-            raise MethodNotAllowedError("this method is not allowed here", hint=f"use {allowed}")
+            raise MethodNotAllowedError(sorted(methods))
         return route
 
     def shape_of(self, path: str) -> ErrorShape:

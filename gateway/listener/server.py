@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.kernel.bounds import HEADER_DEADLINE_S, KEEPALIVE_S
+from gateway.kernel.bounds import BODY_DEADLINE_S, CLIENT_STALL_S, HEADER_DEADLINE_S, KEEPALIVE_S
 from gateway.kernel.errors import GatewayError, InternalError, MalformedRequestError, SetupError
 from gateway.kernel.ids import IdSource
 from gateway.listener.client import HttpClient
@@ -19,6 +19,9 @@ from gateway.wire.headers import check_request_headers, clean_request_id
 _BACKLOG: Final = 1024
 """Connections the kernel holds for us during a spike; the default of 100 drops SYNs at 1,000 users."""
 
+_CUT_S: Final = 0.5
+"""What is cut at the end of a drain has only to say so: milliseconds, unless the loop is busy."""
+
 
 class Listener:
     """Serves a router on a host and port."""
@@ -29,10 +32,14 @@ class Listener:
         ids: IdSource,
         *,
         header_deadline_s: float = HEADER_DEADLINE_S,
+        body_deadline_s: float = BODY_DEADLINE_S,
         keepalive_s: float = KEEPALIVE_S,
+        stall_s: float = CLIENT_STALL_S,
     ) -> None:
         self._router = router
         self._ids = ids
+        self._body_deadline_s = body_deadline_s
+        self._stall_s = stall_s
         self._server = GuardedServer(
             self._handle,
             header_deadline_s=header_deadline_s,
@@ -40,8 +47,12 @@ class Listener:
         )
         self._socket: asyncio.Server | None = None
         self._emptied: asyncio.Future[None] | None = None
-        self.in_flight = 0
+        self._running: set[asyncio.Task[Any]] = set()
+
+    @property
+    def in_flight(self) -> int:
         """Requests whose handler is running."""
+        return len(self._running)
 
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
         """Listen; return the port (the one chosen, where 0 was asked). Raises SetupError."""
@@ -71,32 +82,43 @@ class Listener:
             return
         self._socket.close()
         self._server.pre_shutdown()
-        loop = asyncio.get_running_loop()
-        until = loop.time() + deadline_s
-        self._emptied = loop.create_future()
-        if self.in_flight:
-            await asyncio.wait([self._emptied], timeout=max(until - loop.time(), 0))
-        await self._server.shutdown(0)
+        self._emptied = asyncio.get_running_loop().create_future()
+        if self._running:
+            await asyncio.wait([self._emptied], timeout=deadline_s)
+        if self._running:
+            # Cut while the connection is still up, so that the client is told and the fate is ours.
+            for task in self._running:
+                task.cancel()
+            await asyncio.wait([self._emptied], timeout=_CUT_S)
+        # Zero would mean: wait for ever.
+        await self._server.shutdown(_CUT_S)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.in_flight += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
         try:
             return await self._answer(request)
         finally:
-            self.in_flight -= 1
-            if not self.in_flight and self._emptied is not None and not self._emptied.done():
+            self._running.discard(task)
+            if not self._running and self._emptied is not None and not self._emptied.done():
                 self._emptied.set_result(None)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
         request_id = clean_request_id(request.headers.get("x-request-id")) or self._ids.new()
         client = HttpClient(
-            request, request_id=request_id, shape=self._router.shape_of(path), body_bytes_max=0
+            request,
+            request_id=request_id,
+            shape=self._router.shape_of(path),
+            body_bytes_max=0,
+            body_deadline_s=self._body_deadline_s,
+            stall_s=self._stall_s,
         )
         try:
             if not path.startswith("/"):
                 # An absolute target may name another host than `Host` does: two readers, two answers.
-                raise MalformedRequestError("the request target must be a path")  # noqa: TRY301
+                raise MalformedRequestError("the request target must be a path")  # noqa: TRY301 - the net is below
             check_request_headers(request.raw_headers)
             route = self._router.find(request.method, path)
             client.serve_as(route.shape, route.body_bytes_max)

@@ -141,8 +141,9 @@ class Decisions:
         """Append an event to a decision and return once it is durable.
 
         A `label` makes a memory item in the same commit, and an `override` of kind `withdraw` takes one
-        back; decisions after the return of this call see either. Raises NotFoundError, and
-        InvalidRequestError with a pointer.
+        back; decisions after the return of this call see either. Raises NotFoundError,
+        InvalidRequestError with a pointer, and ConflictError for the outcome of a decision that the
+        gateway forwarded: each has one fate, and it is recorded by who saw it.
         """
         if event_type not in EVENT_TYPES:
             wanted = ", ".join(sorted(EVENT_TYPES))
@@ -150,6 +151,13 @@ class Decisions:
         kept = await self._store.decision(scope, decision_id)
         if kept is None:
             raise NotFoundError("not found")
+        if event_type == "outcome" and kept.awaits_outcome:
+            raise ConflictError(
+                "the gateway records the outcome of this decision itself",
+                code="OUTCOME_CONFLICT",
+                pointer="/type",
+                hint="append a label or a note",
+            )
         at_ms = self._clock.wall_ms()
         data, memory = await self._remembered(scope, kept, event_type, data, at_ms)
         event = event_entry(

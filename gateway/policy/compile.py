@@ -13,8 +13,9 @@ from typing import Final
 from gateway.kernel.canon import canonical_bytes, digest
 from gateway.kernel.errors import InvalidPolicyError, Problem
 from gateway.kernel.types import JSON, Mode, Stage, Verdict
-from gateway.policy.conditions import Condition, ConditionError, compile_condition
+from gateway.policy.conditions import Condition, compile_condition
 from gateway.policy.document import Node, read_document
+from gateway.policy.operators import ConditionError
 from gateway.policy.plan import PLAN_ENTRIES_MAX, ActionPlan, CompiledRule, build_plan, make_rule
 from gateway.policy.shape import RULE_STAGES, PolicyShape, RuleShape, kind, read_shape
 from gateway.records.reasons import reason_codes

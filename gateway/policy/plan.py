@@ -12,7 +12,8 @@ from typing import Final
 
 from gateway.kernel.canon import canonical_bytes
 from gateway.kernel.types import JSON, JSONObject, Stage, Verdict
-from gateway.policy.conditions import MATCHED_CHARS_MAX, MEMORY_FIELD, Condition, FactView, Test
+from gateway.policy.conditions import MEMORY_FIELD, Condition
+from gateway.policy.operators import MATCHED_CHARS_MAX, FactView, Test
 
 IMPLIED_REQUIREMENT: Final = "REQUIRED_EVIDENCE"
 """Rule id under which required evidence is enforced where the policy has no plain REQUIREMENTS rule."""

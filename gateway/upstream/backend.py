@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-from gateway.kernel.errors import UpstreamError
+from gateway.kernel.errors import InvalidConfigError, UpstreamError
 from gateway.upstream.connection import Connection
 from gateway.upstream.pool import ConnectionPool
 
@@ -25,12 +25,17 @@ class HttpBackend:
     __slots__ = ("_credential", "_host", "_pool", "name")
 
     def __init__(self, name: str, pool: ConnectionPool, *, api_key: str | None = None) -> None:
+        """Take a name, the connections, and the credential. Raises InvalidConfigError for a bad one."""
         self.name = name
         self._pool = pool
         self._host = pool.target.host_header
-        self._credential = (
-            b"" if api_key is None else f"authorization: Bearer {api_key}\r\n".encode("latin-1")
-        )
+        if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
+            # A secret file often ends in a newline, which would end the request's head.
+            raise InvalidConfigError(
+                f"backends.{name}.api_key holds characters that no header may hold",
+                hint="take out newlines and whatever is not printable ASCII",
+            )
+        self._credential = b"" if api_key is None else f"authorization: Bearer {api_key}\r\n".encode("ascii")
 
     async def send(
         self,

@@ -1,8 +1,7 @@
 """Which models there are and which backend serves each; and `GET /v1/models`, answered from it.
 
 Models that the configuration names are known from the start. A backend that is configured without
-models is asked for its own list, when the gateway starts and again when a request names a model
-that nobody is known to serve.
+models is asked for its own list, by `refresh`, and when somebody lists models before it has answered.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote
 
 import orjson
 
@@ -105,16 +105,16 @@ class ModelCatalogue:
 
     async def send(  # noqa: D102 - as the port says
         self,
-        method: str,  # noqa: ARG002
+        method: str,  # noqa: ARG002 - the port's signature
         path: str,
-        headers: Sequence[tuple[bytes, bytes]],  # noqa: ARG002
-        body: bytes,  # noqa: ARG002
+        headers: Sequence[tuple[bytes, bytes]],  # noqa: ARG002 - the port's signature
+        body: bytes,  # noqa: ARG002 - the port's signature
         *,
-        first_byte_s: float,  # noqa: ARG002
+        first_byte_s: float,  # noqa: ARG002 - the port's signature
     ) -> LocalAnswer:
         if self._asked and len(self._answered) < len(self._asked):
             await self.refresh()
-        model = path.removeprefix("/v1/models").lstrip("/")
+        model = unquote(path.removeprefix("/v1/models").removeprefix("/"))
         if not model:
             data = [self._described(name) for name in self.known()]
             return _local({"object": "list", "data": data})

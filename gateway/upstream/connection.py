@@ -32,8 +32,10 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._chunks: deque[bytes] = deque()
         self._buffered_bytes = 0
+        self._body_bytes = 0
         self._paused = False
-        self._head_bytes = 0
+        self._bare_bytes = 0
+        self._field_bytes = 0
         self._interim = 0
         self._head_done = False
         self._stays_open = False
@@ -58,7 +60,7 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self._parser = httptools.HttpResponseParser(self)
         self._chunks.clear()
-        self._buffered_bytes = self._head_bytes = self._interim = self.status = 0
+        self._buffered_bytes = self._bare_bytes = self._field_bytes = self._interim = self.status = 0
         self._head_done = self.complete = self.framed = self._stays_open = False
         self._failure = None
         self.headers = []
@@ -68,9 +70,10 @@ class Connection(asyncio.Protocol):
             self._transport.writelines((head, body))
 
     async def head(self, timeout_s: float) -> None:
-        """Wait for the final status line and headers. Raises UpstreamError."""
+        """Wait for the final status line and headers, `timeout_s` in all. Raises UpstreamError."""
+        until = self._loop.time() + timeout_s
         while not self._head_done:
-            await self._wait(timeout_s, "no first byte")
+            await self._wait(until, f"no answer from the backend within {timeout_s:g} s")
 
     async def chunk(self, timeout_s: float) -> bytes:
         """Return all body bytes that have arrived, waiting for the first; empty at the end.
@@ -78,14 +81,16 @@ class Connection(asyncio.Protocol):
         Raises UpstreamError where the answer broke off. Where the framing declares no end, a close by
         the peer ends it and `complete` stays False: whether it is whole is for the content to say.
         """
+        until = self._loop.time() + timeout_s
         while not self._chunks:
-            if self.complete or (self._failure is None and self.closed and not self.framed):
+            if self.complete or (self._failure is None and self._transport is None and not self.framed):
                 return b""
-            await self._wait(timeout_s, "silence in the middle of an answer")
+            await self._wait(until, f"silence in the middle of the backend's answer for {timeout_s:g} s")
         data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._buffered_bytes = 0
-        if self._paused and self._transport is not None:
+        if self._paused and not self.closed:
+            assert self._transport is not None
             self._paused = False
             self._transport.resume_reading()
         return data
@@ -97,8 +102,11 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """The answer is read to its end and the peer keeps the connection open."""
-        return self.complete and self._stays_open and self._failure is None and not self.closed
+        """The answer came to its end and the peer keeps the connection open.
+
+        One whose reading is paused (an answer that nobody read) would never hear the next answer.
+        """
+        return self.complete and self._stays_open and not self._paused and not self.closed
 
     def abort(self) -> None:
         """Close at once: the backend learns that nobody is listening any more."""
@@ -115,22 +123,22 @@ class Connection(asyncio.Protocol):
         """Called by the loop."""
         if self._parser is None or self.complete:
             # Bytes that answer no request would be taken for the answer to the next one.
-            self._fail(UpstreamBrokenError("the backend sent bytes that answer no request"))
+            self.abort()
             return
-        if not self._head_done:
-            self._head_bytes += len(data)
+        body_bytes, headed = self._body_bytes, self._head_done
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail(UpstreamBrokenError("the backend wants to change the protocol"))
         except (httptools.HttpParserError, UpstreamBrokenError) as error:
-            # llhttp wraps what a callback raises; the cause says what it was.
-            cause = error.__context__ if isinstance(error.__context__, UpstreamBrokenError) else None
-            self._fail(cause or UpstreamBrokenError("the backend's answer is not HTTP"))
+            self._refuse(error)
         else:
-            if not self._head_done and self._head_bytes > UPSTREAM_HEADER_BYTES_MAX:
-                self._fail(UpstreamBrokenError("the backend's response head is over the bound"))
-            elif self._buffered_bytes > _PAUSE_AT_BYTES and not self._paused:
+            if self._body_bytes == body_bytes and self._head_done == headed:
+                # An endless head, trailer or chunk extension: llhttp keeps what is not yet at its end.
+                self._bare_bytes += len(data)
+                if self._bare_bytes > UPSTREAM_HEADER_BYTES_MAX:
+                    self._fail(_too_much())
+            else:
+                self._bare_bytes = 0
+            if self._buffered_bytes > _PAUSE_AT_BYTES and not self._paused and not self.closed:
                 self._pause()
         self._wake()
 
@@ -148,8 +156,16 @@ class Connection(asyncio.Protocol):
 
     # --- httptools callbacks ---------------------------------------------------------------------
 
+    def on_message_begin(self) -> None:
+        """Called by llhttp at the first byte of a head: what follows a whole answer is refused here."""
+        if self.complete:
+            raise UpstreamBrokenError("the backend sent bytes that answer no request")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by llhttp for each header, and for each trailer, which is dropped."""
+        self._field_bytes += len(name) + len(value)
+        if self._field_bytes > UPSTREAM_HEADER_BYTES_MAX:
+            raise _too_much()
         if not self._head_done:
             self.headers.append((name, value))
 
@@ -157,20 +173,26 @@ class Connection(asyncio.Protocol):
         """Called by llhttp at the end of a head, also of an interim one."""
         assert self._parser is not None
         self.status = self._parser.get_status_code()
+        if not 100 <= self.status <= 599 or not self._parser.get_http_version().startswith("1."):
+            raise UpstreamBrokenError("the backend's answer is not HTTP/1.1")
         if self.status < 200:
             self._interim += 1
             if self.status == 101 or self._interim > _INTERIM_MAX:
                 raise UpstreamBrokenError("the backend sent no final answer, only interim ones")
             self.headers = []
             return
-        names = {name.lower() for name, _ in self.headers}
-        self.framed = b"content-length" in names or b"transfer-encoding" in names or self.status in {204, 304}
+        fields = {name.lower(): value for name, value in self.headers}
+        coding = fields.get(b"transfer-encoding")
+        if coding is not None and coding.strip().lower() != b"chunked":
+            raise UpstreamBrokenError("the backend's answer has a transfer coding that nobody asked for")
+        self.framed = coding is not None or b"content-length" in fields or self.status in {204, 304}
         self._head_done = True
 
     def on_body(self, body: bytes) -> None:
         """Called by llhttp for each piece of the body, chunk framing removed."""
         self._chunks.append(body)
         self._buffered_bytes += len(body)
+        self._body_bytes += len(body)
 
     def on_message_complete(self) -> None:
         """Called by llhttp at the declared end, also of an interim answer."""
@@ -182,12 +204,12 @@ class Connection(asyncio.Protocol):
 
     # --- waiting ---------------------------------------------------------------------------------
 
-    async def _wait(self, timeout_s: float, what: str) -> None:
+    async def _wait(self, until: float, overdue: str) -> None:
         self._raise_failure()
-        if self.closed:
+        if self._transport is None:
             raise UpstreamBrokenError("the backend closed the connection")
         waiter = self._waiter = self._loop.create_future()
-        deadline = self._loop.call_later(timeout_s, self._expire, timeout_s, what)
+        deadline = self._loop.call_at(until, self._expire, overdue)
         try:
             await waiter
         finally:
@@ -200,20 +222,32 @@ class Connection(asyncio.Protocol):
         if self._failure is not None:
             raise self._failure
 
-    def _expire(self, timeout_s: float, what: str) -> None:
-        self._fail(UpstreamTimeoutError(f"{what} from the backend for {timeout_s:g} s"))
+    def _expire(self, overdue: str) -> None:
+        self._fail(UpstreamTimeoutError(overdue))
         self._wake()
 
     def _pause(self) -> None:
-        if self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
+        assert self._transport is not None
+        self._paused = True
+        self._transport.pause_reading()
+
+    def _refuse(self, error: Exception) -> None:
+        """Say what is wrong with the bytes; behind a whole answer it is no fault of that answer."""
+        if self.complete:
+            self.abort()
+            return
+        # llhttp wraps what a callback raises; the cause says what it was.
+        cause = error.__context__ if isinstance(error.__context__, UpstreamBrokenError) else None
+        self._fail(cause or UpstreamBrokenError("the backend's answer is not HTTP"))
 
     def _fail(self, failure: UpstreamError) -> None:
-        if self._failure is None:
-            self._failure = failure
+        self._failure = self._failure or failure
         self.abort()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _too_much() -> UpstreamBrokenError:
+    return UpstreamBrokenError("the backend's head, trailer or framing is over the bound")

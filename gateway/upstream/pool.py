@@ -7,7 +7,8 @@ backend drops them: a request never meets a closing connection, and so never nee
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
+import socket
 import ssl
 from collections import deque
 from typing import Final
@@ -68,6 +69,10 @@ class ConnectionPool:
             connection = await self._connect(loop)
         finally:
             self._connecting -= 1
+        if self._closed:
+            # Closed while we were connecting: nobody would ever close this one.
+            connection.abort()
+            raise UpstreamUnreachableError("the gateway is stopping", retry_after_s=_BUSY_RETRY_S)
         self._lent.add(connection)
         return connection
 
@@ -103,20 +108,20 @@ class ConnectionPool:
                     ssl=self._tls,
                 )
         except TimeoutError:
-            raise UpstreamTimeoutError(
-                f"no connection to {target.host}:{target.port} within {self._connect_s:g} s",
-            ) from None
-        except (OSError, ssl.SSLError) as error:
-            reason = _reason(error)
+            raise UpstreamTimeoutError(f"no connection to the backend within {self._connect_s:g} s") from None
+        except OSError as error:
+            # The words reach clients: they never name the backend's address.
             raise UpstreamUnreachableError(
-                f"no connection to {target.host}:{target.port}: {reason}",
+                f"no connection to the backend: {_reason(error)}",
                 retry_after_s=_BUSY_RETRY_S,
             ) from None
         return connection
 
 
 def _reason(error: OSError) -> str:
-    with contextlib.suppress(AttributeError):
-        if isinstance(error, ssl.SSLError) and error.reason:
-            return f"TLS: {error.reason.lower()}"
-    return (error.strerror or str(error)).lower()
+    """Say why in the words of the system's tables: a loop's own words may hold the address."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or 'failed').lower()}"
+    if isinstance(error, socket.gaierror):
+        return "its name is not known"
+    return os.strerror(error.errno).lower() if error.errno else "every address failed"

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from gateway.kernel.errors import InvalidConfigError
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_VISIBLE: Final = frozenset(map(chr, range(0x21, 0x7F)))
+_HINT: Final = "write http://host:port/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,17 @@ def read_target(url: str, *, where: str) -> Target:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise InvalidConfigError(f"{where}: `{url}` is no URL: {error}") from None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+    except ValueError:
+        # The URL is never quoted: it may carry a password.
+        raise InvalidConfigError(f"{where} is no URL", hint=_HINT) from None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or port == 0:
+        raise InvalidConfigError(f"{where} is no http or https URL", hint=_HINT)
+    if not _VISIBLE.issuperset(url):
         raise InvalidConfigError(
-            f"{where}: `{url}` is no http or https URL", hint="write http://host:port/v1"
+            f"{where} holds characters that may not stand in a URL",
+            hint="write host names in their `xn--` form and paths with percent signs",
         )
-    if parts.username or parts.password:
+    if parts.username is not None or parts.password is not None:
         raise InvalidConfigError(f"{where}: a URL may not carry credentials", hint="use `api_key`")
     if parts.query or parts.fragment:
         raise InvalidConfigError(f"{where}: a base URL has no query and no fragment")

@@ -1,4 +1,4 @@
-"""The error bodies of each API. Made in one tree, they get the shape of the API they leave by."""
+"""The error bodies of each API: errors are made in one tree, and get the shape of the API they leave by."""
 
 from __future__ import annotations
 
@@ -6,13 +6,24 @@ from typing import Final
 
 import orjson
 
-from gateway.kernel.errors import ForbiddenError, GatewayError, RefusedError, UnauthorizedError
+from gateway.kernel.errors import (
+    ForbiddenError,
+    GatewayError,
+    MethodNotAllowedError,
+    RefusedError,
+    UnauthorizedError,
+)
 from gateway.kernel.types import JSONObject
 
 
 def error_headers(error: GatewayError) -> list[tuple[str, str]]:
-    """Return the headers that tell a client whether and when to try again, and never more than we know."""
+    """Return the headers that tell a client whether and when to try again, and never more than we know.
+
+    A 405 also names what is allowed (RFC 9110 15.5.6).
+    """
     headers = [("x-should-retry", "true" if error.retryable else "false")]
+    if isinstance(error, MethodNotAllowedError):
+        headers.append(("allow", ", ".join(error.allowed)))
     if error.retry_after_s is not None:
         seconds = max(error.retry_after_s, 0.001)
         headers.append(("retry-after", str(max(1, round(seconds)))))
@@ -21,7 +32,7 @@ def error_headers(error: GatewayError) -> list[tuple[str, str]]:
 
 
 def openai_error_body(error: GatewayError, request_id: str) -> bytes:
-    """Return `{"error": {message, type, param, code}}`, as OpenAI's clients read it."""
+    """Return `{"error": {message, type, param, code}}`, as OpenAI's clients read it. The id is a header."""
     del request_id
     return orjson.dumps({"error": openai_error(error)})
 
@@ -32,7 +43,7 @@ def openai_error(error: GatewayError) -> JSONObject:
     return {
         "message": message,
         "type": _openai_type(error),
-        "param": None if error.pointer is None else dotted(error.pointer),
+        "param": dotted(error.pointer) if error.pointer else None,
         "code": _OPENAI_CODES.get(error.code, error.code),
     }
 
@@ -48,7 +59,7 @@ def v0_error_body(error: GatewayError, request_id: str) -> bytes:
 
 
 def dotted(pointer: str) -> str:
-    """Return a JSON pointer as OpenAI spells `param`: `/messages/0/role` is `messages[0].role`."""
+    """Return a JSON pointer in OpenAI's spelling for `param`: `/messages/0/role` is `messages[0].role`."""
     text = ""
     for token in pointer.split("/")[1:]:
         name = token.replace("~1", "/").replace("~0", "~")

@@ -42,6 +42,8 @@ _REQUEST_OWN: Final = HOP_BY_HOP | {
 }
 """Request headers that the gateway writes itself or that steer a backend past it."""
 
+_REQUEST_OWN_BUT_CREDENTIALS: Final = _REQUEST_OWN - {b"authorization"}
+
 _RESPONSE_OWN: Final = HOP_BY_HOP | {b"content-length", b"x-request-id", b"server", b"date"}
 
 CONTROL_PREFIXES: Final = (b"x-llm-d-", b"x-gateway-", b"x-slo-", b"x-lumyn-")
@@ -49,7 +51,8 @@ CONTROL_PREFIXES: Final = (b"x-llm-d-", b"x-gateway-", b"x-slo-", b"x-lumyn-")
 
 _TWINS: Final = _REQUEST_OWN | {b"content-type", b"content-encoding", b"cookie", b"forwarded"}
 
-_FORBIDDEN_IN_VALUE: Final = (b"\r", b"\n", b"\x00")
+_CONTROL_CHARS: Final = bytes({*range(0x20), 0x7F} - {0x09})
+"""What may not stand in a value (RFC 9110 5.5): two readers of CR, LF or NUL may see two messages."""
 
 
 def listed_in_connection(headers: RawHeaders) -> frozenset[bytes]:
@@ -91,35 +94,36 @@ def forwarded_request_headers(headers: RawHeaders, *, keep_authorization: bool) 
     """
     pairs = list(headers)
     dropped = listed_in_connection(pairs)
-    kept: list[tuple[bytes, bytes]] = []
-    for name, value in pairs:
-        lower = name.lower()
-        if lower in _REQUEST_OWN:
-            if lower == b"authorization" and keep_authorization:
-                kept.append((name, value))
-            continue
-        if lower in dropped or b"_" in lower or lower.startswith(CONTROL_PREFIXES):
-            continue
-        kept.append((name, value))
-    return kept
+    own = _REQUEST_OWN_BUT_CREDENTIALS if keep_authorization else _REQUEST_OWN
+    return [
+        (name, value)
+        for name, value in _without_control_chars(pairs)
+        if (lower := name.lower()) not in own
+        and lower not in dropped
+        and b"_" not in lower
+        and not lower.startswith(CONTROL_PREFIXES)
+    ]
 
 
 def relayed_response_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
-    """Return the backend's end-to-end headers, for the client.
-
-    Framing is ours to write. A value with CR, LF or NUL in it is dropped with its header: parsers
-    disagree on them, and a client may read two responses where we sent one.
-    """
+    """Return the backend's end-to-end headers, for the client. Framing is ours to write."""
     pairs = list(headers)
     dropped = listed_in_connection(pairs)
     return [
         (name, value)
-        for name, value in pairs
+        for name, value in _without_control_chars(pairs)
         if (lower := name.lower()) not in _RESPONSE_OWN
         and lower not in dropped
         and not lower.startswith(b"x-lumyn-")
-        and not any(char in value for char in _FORBIDDEN_IN_VALUE)
     ]
+
+
+def _without_control_chars(pairs: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Drop headers that hold a control character: the parsers refuse them, and this is the second lock."""
+    text = b"".join([part for pair in pairs for part in pair])
+    if len(text.translate(None, _CONTROL_CHARS)) == len(text):
+        return pairs
+    return [pair for pair in pairs if not any(char in pair[0] + pair[1] for char in _CONTROL_CHARS)]
 
 
 _REQUEST_ID_CHARS_MAX: Final = 128

@@ -12,6 +12,7 @@ from typing import Final
 
 import orjson
 
+from gateway.kernel.bounds import MODEL_NAME_CHARS_MAX, WHOLE_MAX
 from gateway.kernel.errors import InvalidRequestError
 from gateway.kernel.parse import parse_loose_json
 from gateway.kernel.types import JSON, JSONObject
@@ -58,6 +59,8 @@ def read_llm_request(operation: Operation, body: bytes) -> LlmRequest:
     if not isinstance(value, dict):
         raise InvalidRequestError("the body must be a JSON object", pointer="")
     model = _required_text(value, "model")
+    if len(model) > MODEL_NAME_CHARS_MAX:
+        raise _wrong("model", f"at most {MODEL_NAME_CHARS_MAX} characters long")
     if operation.required not in value:
         raise _missing(operation.required)
     return LlmRequest(
@@ -93,7 +96,8 @@ def read_usage_of_body(body: bytes) -> tuple[JSONObject | None, bool]:
 
 
 def _is_count(value: JSON) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    """Tell whether a value is a count that a record can hold exactly."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= WHOLE_MAX
 
 
 def _missing(field: str) -> InvalidRequestError:
@@ -141,7 +145,7 @@ def _optional_count(value: JSONObject, field: str) -> int | None:
 
 
 def _max_tokens(value: JSONObject) -> int | None:
-    """Return the ceiling: backends read the newer name first, and the older one where it is absent."""
+    """Read `max_completion_tokens` first and `max_tokens` where it is absent, as vLLM and OpenAI do."""
     newer = _optional_count(value, "max_completion_tokens")
     older = _optional_count(value, "max_tokens")
     return older if newer is None else newer

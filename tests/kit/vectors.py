@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import orjson
@@ -39,6 +40,7 @@ def cases(path: Path) -> list[dict]:
     return orjson.loads(path.read_bytes())["cases"]
 
 
+@cache
 def built_in(name: str) -> CompiledPolicy:
     """Return a built-in policy, compiled."""
     path = ROOT / BUILT_IN[name]

@@ -13,7 +13,13 @@ from gateway.kernel.canon import canonical_bytes
 from tests.kit import reference
 from tests.kit.vectors import ROOT, built_in, cases, decide_case, drift, policy_of, themes
 
-RECORD_SCHEMA = orjson.loads((ROOT / "schemas/decision_record.v0.json").read_bytes())
+
+def schema(name: str) -> jsonschema.Draft202012Validator:
+    """Return the validator of one public schema."""
+    return jsonschema.Draft202012Validator(orjson.loads((ROOT / f"schemas/{name}.v0.json").read_bytes()))
+
+
+RECORD_SCHEMA, REQUEST_SCHEMA, POLICY_SCHEMA = map(schema, ("decision_record", "decision_request", "policy"))
 
 
 @pytest.mark.parametrize("path", themes(), ids=lambda path: path.stem)
@@ -37,16 +43,23 @@ def test_reference_agrees_on_golden_cases(path: Path) -> None:
 @pytest.mark.parametrize("path", themes(), ids=lambda path: path.stem)
 def test_golden_records_replay_and_fit_the_schema(path: Path) -> None:
     """Each golden record is canonical, fits its schema and replays to the same bytes from itself."""
-    validator = jsonschema.Draft202012Validator(RECORD_SCHEMA)
     for case in cases(path):
         policy = policy_of(case)
         decision = decide_case(case, policy)
         record = decision.record
         assert canonical_bytes(record) == decision.body, case["name"]
-        assert not list(validator.iter_errors(record)), case["name"]
+        assert not list(RECORD_SCHEMA.iter_errors(record)), case["name"]
         again = replay(record, policy, recorded_advice(record))
         assert again.identical, (case["name"], again.differences)
         assert again.decision.body == decision.body, case["name"]
+
+
+@pytest.mark.parametrize("path", themes(), ids=lambda path: path.stem)
+def test_cases_fit_the_schemas(path: Path) -> None:
+    """Every request and every policy of the corpus, built in or carried, is valid by its schema."""
+    for case in cases(path):
+        assert not list(REQUEST_SCHEMA.iter_errors(case["request"])), case["name"]
+        assert not list(POLICY_SCHEMA.iter_errors(policy_of(case).shape.root.value)), case["name"]
 
 
 def test_every_rule_of_every_pack_decides_somewhere() -> None:

@@ -160,6 +160,8 @@ class RouterConfig:
 
     `objectives` are the InferenceObjectives of the pool's namespace: name to priority, higher is more
     urgent, negative is sheddable. `version` decides which header names are known and how refusals look.
+    `blind_between_scrapes` is how the real utilization detector works: what was dispatched shows only in the
+    next scrape, so that a whole backlog leaves at once when there is room; by default it is counted at once.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -181,6 +183,7 @@ class RouterConfig:
     kv_threshold: float = 0.8
     concurrency_threshold: int = 100
     metrics_interval_s: float = 0.05
+    blind_between_scrapes: bool = False
     eviction: bool = False
     evictions_per_decision: int = 2
     eviction_grace_s: float = 0.5

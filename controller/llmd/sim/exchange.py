@@ -19,7 +19,7 @@ from controller.llmd.sim.cluster import REFUSED
 from controller.llmd.sim.config import ModelConfig, SimConfig
 from controller.llmd.sim.draws import uniform
 from controller.llmd.sim.driver import Channel, Driver
-from controller.llmd.sim.intent import DROPPED_REASON, QUEUE_DURATION, read_intent
+from controller.llmd.sim.intent import DROPPED_REASON, QUEUE_DURATION, in_engine_time, read_intent
 from controller.llmd.sim.responses import ResponseStream, response_body
 from controller.llmd.sim.shapes import (
     ChatStream,
@@ -43,6 +43,8 @@ _KINDS: Final = {
     503: "server_error",
 }
 _PREFIXES: Final = {"chat": "chatcmpl", "completion": "cmpl", "response": "resp"}
+IDENTITY: Final = web.RequestKey("identity", dict[str, str])
+"""Where the server keeps the headers that every answer carries."""
 DIMENSIONS_MAX: Final = 8192
 """The largest embedding models give 4,096."""
 
@@ -83,9 +85,8 @@ class Exchange:
     def __init__(
         self, config: SimConfig, driver: Driver, ids: Ids, request: web.Request, name: str, body_bytes: int
     ) -> None:
-        self.intent = read_intent(
-            {key.lower(): value for key, value in request.headers.items()}, config.router.version
-        )
+        headers = {key.lower(): value for key, value in request.headers.items()}
+        self.intent = in_engine_time(read_intent(headers, config.router.version), config.time_scale)
         rewrite = self.intent.model_rewrite if config.router.enabled else None
         self.target = rewrite or name
         self.model: ModelConfig
@@ -272,7 +273,7 @@ class Exchange:
         response.content_type = "text/event-stream"
         response.charset = "utf-8"
         response.headers.update(self._headers(channel))
-        response.headers.update(self._request["identity"])
+        response.headers.update(self._request[IDENTITY])
         await response.prepare(self._request)
         while True:
             over = channel.over

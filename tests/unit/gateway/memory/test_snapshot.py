@@ -59,7 +59,7 @@ def _oracle(log, tenant, query, top_k):
     return failure, [(item.memory_id, item.label, score, item.summary) for score, item in best]
 
 
-@settings(derandomize=True, max_examples=250, deadline=None)
+@settings(derandomize=True, max_examples=120, deadline=None)
 @given(st.lists(st.tuples(tenants, items | items | withdrawals), max_size=30), features, st.integers(1, 6))
 def test_advice_agrees_with_the_oracle(log, query, top_k):
     """After every entry, scores, hits and their order are those of a plain loop over the log."""
@@ -75,7 +75,7 @@ def test_advice_agrees_with_the_oracle(log, query, top_k):
                 assert [(hit.memory_id, hit.label, hit.score, hit.summary) for hit in advice.hits] == hits
 
 
-@settings(derandomize=True, max_examples=150, deadline=None)
+@settings(derandomize=True, max_examples=100, deadline=None)
 @given(st.lists(st.tuples(items, st.booleans()), min_size=5, max_size=20), st.integers(1, 6))
 def test_growing_log_agrees_with_the_oracle(drawn, top_k):
     """The same where ids grow with the log, as they do, and most items are newer than all before."""

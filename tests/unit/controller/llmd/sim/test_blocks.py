@@ -1,6 +1,6 @@
 """The block pool never hands out what it does not have, and forgets the oldest cached block first."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -48,6 +48,7 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 TestPool = PoolMachine.TestCase
+TestPool.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
 
 @given(st.integers(1, 30))

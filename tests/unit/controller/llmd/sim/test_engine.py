@@ -1,4 +1,4 @@
-"""The engine behaves under load as the model says: knee, interference, preemption, Little's law, priorities."""
+"""The engine behaves under load as the model says: knee, interference, preemption, Little's law."""
 
 import math
 import random
@@ -34,6 +34,7 @@ def run(config, arrivals, *, per_token=False, cancels=()):
 
 
 def poisson(rate, count, seed=1, prompt=(10, 1000), output=(10, 400)):
+    """Return Poisson arrivals of requests with lengths drawn evenly."""
     draw, at, arrivals = random.Random(seed), 0.0, []
     for index in range(count):
         at += draw.expovariate(rate)
@@ -42,18 +43,22 @@ def poisson(rate, count, seed=1, prompt=(10, 1000), output=(10, 400)):
 
 
 def ttft(event):
+    """Seconds from arrival to first token."""
     return event.first_token_at_s - event.arrived_at_s
 
 
 def tpot(event):
+    """Mean seconds between tokens."""
     return (event.at_s - event.first_token_at_s) / (event.output_tokens - 1)
 
 
 def finished(events):
+    """Return the ends by request."""
     return {event.request_id: event for event in events if isinstance(event, Finished)}
 
 
 def percentile(values, share):
+    """Return the value below which `share` of them lie."""
     ordered = sorted(values)
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
@@ -95,7 +100,7 @@ def test_a_concurrency_sweep_shows_flat_knee_and_queue():
 
 
 def test_a_long_prompt_stretches_its_neighbours_tokens():
-    """While another's 8000 tokens are computed in chunks, a stream's gaps grow; before and after they do not."""
+    """While another's 8000 tokens are computed in chunks a stream's gaps grow; otherwise they do not."""
     config = replace(EIGHT_B, seqs_max=256, batched_tokens_max=2048)
     stream = (0.0, EngineRequest("stream", 100, 300))
     _, alone = run(config, [stream], per_token=True)
@@ -165,7 +170,7 @@ def test_strides_and_single_steps_tell_the_same_times():
 
 
 def test_every_token_is_told_once():
-    """With per_token each request gets its first token and exactly output_tokens - 1 others, preempted or not."""
+    """Each request gets its first token and exactly output_tokens - 1 others, preempted or not."""
     arrivals = poisson(30, 200)
     _, events = run(replace(SMALL, kv_blocks=700), arrivals, per_token=True)
     counts = dict.fromkeys((request.request_id for _, request in arrivals), 0)

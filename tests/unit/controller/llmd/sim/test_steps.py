@@ -20,7 +20,7 @@ TABLE = {
 
 @pytest.mark.parametrize(("hardware", "chunk"), TABLE)
 def test_step_times_are_within_one_percent_of_the_table(hardware, chunk):
-    """Every entry of llm-d.md D3, at 1000-token contexts, is met within 1 % (and the table's own rounding)."""
+    """Every entry of llm-d.md D3, at 1000-token contexts, is met within 1 % (and the table's rounding)."""
     model = HARDWARE[hardware].step
     for batch, expected in zip(BATCHES, TABLE[hardware, chunk], strict=True):
         time_ms = step_ms(model, prefill_tokens=chunk, decodes=batch, context_tokens=1000 * batch)

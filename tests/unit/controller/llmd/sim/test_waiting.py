@@ -17,6 +17,7 @@ class Item:
 
 
 def drained(queue):
+    """Take everything out, in order."""
     taken = []
     while queue:
         head = queue.head()
