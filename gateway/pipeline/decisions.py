@@ -136,14 +136,14 @@ class Decisions:
         return with_events(kept.body, await self._store.events(scope, decision_id))
 
     async def append_event(
-        self, scope: Scope, decision_id: str, event_type: str, data: JSONObject
+        self, scope: Scope, decision_id: str, event_type: str, data: JSONObject, *, acted: bool = False
     ) -> Appended:
         """Append an event to a decision and return once it is durable.
 
         A `label` makes a memory item in the same commit, and an `override` of kind `withdraw` takes one
         back; decisions after the return of this call see either. Raises NotFoundError,
-        InvalidRequestError with a pointer, and ConflictError for the outcome of a decision that the
-        gateway forwarded: each has one fate, and it is recorded by who saw it.
+        InvalidRequestError with a pointer, and ConflictError for the outcome of a decision that somebody
+        else acts on: each has one fate, and it is recorded by who saw it. `acted` says that it is the caller.
         """
         if event_type not in EVENT_TYPES:
             wanted = ", ".join(sorted(EVENT_TYPES))
@@ -151,7 +151,7 @@ class Decisions:
         kept = await self._store.decision(scope, decision_id)
         if kept is None:
             raise NotFoundError("not found")
-        if event_type == "outcome" and kept.awaits_outcome:
+        if event_type == "outcome" and kept.awaits_outcome and not acted:
             raise ConflictError(
                 "the gateway records the outcome of this decision itself",
                 code="OUTCOME_CONFLICT",
