@@ -14,7 +14,9 @@ import os
 import tempfile
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import psutil
 import uvloop
 
 from gateway.kernel.ids import IdSource
@@ -22,6 +24,7 @@ from gateway.kernel.types import EVERY_TENANT, Tenant
 from gateway.records.types import DecisionEntry
 from gateway.store.open import open_store
 from gateway.store.port import DecisionFilter, Store
+from gateway.store.verify import verify_sqlite
 from gateway.system import SystemClock, SystemRandomness
 
 BODY_BYTES = 1_500
@@ -147,16 +150,34 @@ async def run(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(dir=arguments.dir) as directory:
         url = arguments.url or f"sqlite:{directory}/append.db"
         store = await open_store(url, clock=SystemClock(), randomness=SystemRandomness())
-        await closed_loop(store, 1, arguments.appends // 10)
-        await closed_loop(store, 8, arguments.appends // 2)
-        await closed_loop(store, 64, arguments.appends)
-        for pace in (1_000, 4_000, 10_000):
-            await at_pace(store, pace, 3.0)
-        if arguments.records:
-            await closed_loop(store, 256, max(0, arguments.records - store.health().committed))
-            print(f"{store.health().committed:,} records")
-            await listing(store)
-        await store.close()
+        try:
+            await closed_loop(store, 1, arguments.appends // 10)
+            await closed_loop(store, 8, arguments.appends // 2)
+            await closed_loop(store, 64, arguments.appends)
+            for pace in arguments.pace:
+                await at_pace(store, pace, 3.0)
+            if arguments.records:
+                await closed_loop(store, 256, max(0, arguments.records - store.health().committed))
+                print(f"{store.health().committed:,} records, {rss_mib():.0f} MiB resident")
+                await listing(store)
+        finally:
+            await store.close()
+        if arguments.records and url.startswith("sqlite:"):
+            for jobs in (1, 2):
+                verifying(Path(url.removeprefix("sqlite:")), jobs)
+
+
+def verifying(path: Path, jobs: int) -> None:
+    """Verify the whole store."""
+    started_s = time.perf_counter()
+    report = verify_sqlite(path, jobs=jobs)
+    wall_s = time.perf_counter() - started_s
+    print(f"verify, {jobs} processes: {report.records / wall_s:,.0f} records/s, {len(report.faults)} faults")
+
+
+def rss_mib() -> float:
+    """Return what this process holds in memory."""
+    return psutil.Process().memory_info().rss / 2**20
 
 
 def main() -> None:
@@ -165,6 +186,7 @@ def main() -> None:
     parser.add_argument("url", nargs="?")
     parser.add_argument("--appends", type=int, default=50_000)
     parser.add_argument("--records", type=int, default=0)
+    parser.add_argument("--pace", type=int, nargs="*", default=[1_000, 4_000, 10_000])
     parser.add_argument("--dir", default=None)
     uvloop.run(run(parser.parse_args()))
 

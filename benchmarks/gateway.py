@@ -50,14 +50,18 @@ class Cell:
         return statistics.median(run.percentile(share) for run in self.runs) * 1000
 
     def cpu_us(self) -> float:
-        each = [used / max(len(run.latencies), 1) * 1e6 for used, run in zip(self.cpu_s, self.runs, strict=True)]
+        each = [
+            used / max(len(run.latencies), 1) * 1e6 for used, run in zip(self.cpu_s, self.runs, strict=True)
+        ]
         return statistics.median(each)
 
     def errors(self) -> int:
         return sum(run.errors for run in self.runs)
 
 
-def measure(places: list[Place], kind: str, connections: int, *, rounds: int, seconds: float) -> dict[str, Cell]:
+def measure(
+    places: list[Place], kind: str, connections: int, *, rounds: int, seconds: float
+) -> dict[str, Cell]:
     """Let the places take turns under one load."""
     cells = {place.name: Cell([], []) for place in places}
     for _ in range(rounds):
@@ -65,7 +69,9 @@ def measure(places: list[Place], kind: str, connections: int, *, rounds: int, se
             before = cpu_seconds(place.pid) if place.pid else 0.0
             run = asyncio.Runner(loop_factory=uvloop.new_event_loop)
             with run:
-                result = run.run(load(place.port, connections=connections, seconds=seconds, body=BODIES[kind]))
+                result = run.run(
+                    load(place.port, connections=connections, seconds=seconds, body=BODIES[kind])
+                )
             cells[place.name].runs.append(result)
             cells[place.name].cpu_s.append((cpu_seconds(place.pid) if place.pid else 0.0) - before)
     return cells
@@ -104,7 +110,9 @@ def table(rows: list[dict[str, object]]) -> Table:
 
 def main() -> None:
     """Measure and print."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--seconds", type=float, default=2.0, help="length of one turn")
     options.add_argument("--rounds", type=int, default=3, help="turns of each place under each load")
     options.add_argument("--json", action="store_true", help="print JSON instead of a table")

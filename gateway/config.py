@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib import resources
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from gateway.kernel import bounds
 from gateway.kernel.errors import InvalidConfigError, InvalidPolicyError
 from gateway.kernel.types import JSON, JSONObject, Mode
+from gateway.policy.builtin import PACKS, SUPPORT
 from gateway.policy.document import read_document
 
 _Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -49,13 +49,8 @@ class StorageConfig(_Part):
 class PolicyConfig(_Part):
     """What decides. A path is looked for from the working directory, then among the built-in ones."""
 
-    path: str = "policies/lumyn-support.v0.yml"
-    packs: tuple[str, ...] = (
-        "policies/packs/llm.v0.yml",
-        "policies/packs/account.v0.yml",
-        "policies/packs/billing.v0.yml",
-        "policies/packs/mcp-tools.v0.yml",
-    )
+    path: str = SUPPORT
+    packs: tuple[str, ...] = PACKS
     mode: Mode | None = Mode.ENFORCE
     advisory_allowed: bool = False
 
@@ -154,10 +149,16 @@ class Config(_Part):
                 raise ValueError(
                     f"model `{model.name}` names the backend `{model.backend}`, which is not there"
                 )
-        if not self.keys and not self.service.signing_secret and not is_loopback(self.listen.host):
+        # A signing secret guards `/v0` and `/admin` only: without keys `/v1` would be open to everybody.
+        if not self.keys and not is_loopback(self.listen.host):
             raise ValueError(
                 f"listen.host `{self.listen.host}` is public and no keys are configured: add `keys`, "
                 "or listen on 127.0.0.1",
+            )
+        if not self.service.signing_secret and not is_loopback(self.listen.admin_host):
+            raise ValueError(
+                f"listen.admin_host `{self.listen.admin_host}` is public and shows every tenant's records: "
+                "set `service.signing_secret`, or listen on 127.0.0.1",
             )
         return self
 
@@ -212,26 +213,6 @@ def load_config(
         return Config.model_validate(value)
     except ValidationError as error:
         raise _explain(error, named or "configuration") from None
-
-
-def read_policy(path: str) -> tuple[bytes, str]:
-    """Return a policy's bytes and where they came from. Raises InvalidConfigError where it is nowhere."""
-    file = Path(path)
-    if file.is_file():
-        try:
-            return file.read_bytes(), str(file)
-        except OSError as error:
-            raise InvalidConfigError(f"policy {path} cannot be read: {_reason(error)}") from None
-    if (built_in := _built_in(path)) is not None:
-        return built_in, path
-    raise InvalidConfigError(f"policy not found: {path}", hint="name a file, or a built-in under policies/")
-
-
-def _built_in(path: str) -> bytes | None:
-    if not path.startswith("policies/") or ".." in path:
-        return None
-    file = resources.files("policies").joinpath(*path.split("/")[1:])
-    return file.read_bytes() if file.is_file() else None
 
 
 def _read_file(path: str) -> JSONObject:
@@ -292,10 +273,14 @@ def _explain(error: ValidationError, source: str) -> InvalidConfigError:
     """Say each thing that is wrong in one line; never quote a value, which may be a secret."""
     lines = [
         f"- {'.'.join(str(part) for part in problem['loc']) or 'configuration'}: "
-        f"{problem['msg'].removeprefix('Value error, ').lower()}"
+        f"{_lower_first(problem['msg'].removeprefix('Value error, '))}"
         for problem in error.errors(include_input=False, include_url=False)
     ]
     return InvalidConfigError(f"{source} is not valid:\n" + "\n".join(lines), hint="see config.example.yaml")
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _reason(error: OSError) -> str:

@@ -81,13 +81,16 @@ class Asker(asyncio.Protocol):
         return len(self.buffer) >= end + 4 + int(head[at + 15 :].split(b"\r\n", 1)[0])
 
     def connection_lost(self, exc: Exception | None) -> None:
+        del exc
         if time.perf_counter() < self.until:
             self.run.errors += 1
         if not self.done.done():
             self.done.set_result(None)
 
 
-async def load(port: int, *, connections: int, seconds: float, body: bytes, path: str = "/v1/chat/completions") -> Run:
+async def load(
+    port: int, *, connections: int, seconds: float, body: bytes, path: str = "/v1/chat/completions"
+) -> Run:
     """Load `port` and return what came of it."""
     head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
     request = head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body

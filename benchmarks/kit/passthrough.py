@@ -19,7 +19,9 @@ async def main(upstream: str) -> None:
     async def relay(request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
         headers = {"content-type": "application/json"}
-        async with session.request(request.method, upstream + request.path, data=body, headers=headers) as answer:
+        async with session.request(
+            request.method, upstream + request.path, data=body, headers=headers
+        ) as answer:
             if answer.content_type != "text/event-stream":
                 return web.Response(
                     status=answer.status, body=await answer.read(), content_type=answer.content_type

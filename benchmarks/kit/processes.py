@@ -28,7 +28,9 @@ def resident_mb(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def _running(arguments: list[str], environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+def _running(
+    arguments: list[str], environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=_ROOT,

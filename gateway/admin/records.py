@@ -1,4 +1,8 @@
-"""The records, for operators: a filtered list, newest first, and one record with its events."""
+"""The records, for operators: a filtered list, newest first, and one record with its events.
+
+With a signing secret each call is signed, over an empty body (contract, A 11); without one the listener's
+loopback address is the guard.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Final
 
 import orjson
 
+from gateway.auth.signature import SIGNATURE_HEADER, check_signature
 from gateway.kernel.bounds import PAGE_DECISIONS_MAX
 from gateway.kernel.errors import InvalidRequestError, NotFoundError
 from gateway.kernel.ids import is_ulid
@@ -19,6 +24,8 @@ from gateway.store.port import DecisionFilter, Store
 from gateway.wire.errors import v0_error_body
 
 _PAGE_DEFAULT: Final = 50
+_LIMIT_DIGITS_MAX: Final = 9
+"""Python reads a number of a million digits slowly, and nobody means it."""
 _PARAMETERS: Final = frozenset(
     {
         "verdict",
@@ -38,9 +45,10 @@ _PARAMETERS: Final = frozenset(
 class RecordPages:
     """Serves `/admin/decisions`."""
 
-    def __init__(self, store: Store, decisions: Decisions) -> None:
+    def __init__(self, store: Store, decisions: Decisions, *, signing_secret: str | None) -> None:
         self._store = store
         self._decisions = decisions
+        self._secret = None if signing_secret is None else signing_secret.encode()
 
     def routes(self) -> Sequence[Route]:
         """Return what is served."""
@@ -49,7 +57,12 @@ class RecordPages:
             Route("GET", "/admin/decisions/*", self._show, v0_error_body, 0),
         )
 
+    def _authenticate(self, client: HttpClient) -> None:
+        if self._secret is not None:
+            check_signature(self._secret, b"", client.header(SIGNATURE_HEADER))
+
     async def _list(self, client: HttpClient) -> None:
+        self._authenticate(client)
         asked = _parameters(client)
         page = await self._store.decisions(
             _scope(asked),
@@ -62,6 +75,7 @@ class RecordPages:
         await client.send(200, b'{"decisions":[' + rows + b'],"next_cursor":' + cursor + b"}")
 
     async def _show(self, client: HttpClient) -> None:
+        self._authenticate(client)
         decision_id = client.path.rpartition("/")[2]
         if not is_ulid(decision_id):
             raise NotFoundError("not found")
@@ -70,7 +84,11 @@ class RecordPages:
 
 def _parameters(client: HttpClient) -> dict[str, str]:
     asked: dict[str, str] = {}
-    for name, value in client.query:
+    try:
+        pairs = client.query
+    except ValueError:
+        raise InvalidRequestError("there are too many parameters") from None
+    for name, value in pairs:
         if name not in _PARAMETERS:
             raise InvalidRequestError(
                 f"unknown parameter `{name[:40]}`",
@@ -104,7 +122,8 @@ def _filter(asked: dict[str, str]) -> DecisionFilter:
 def _limit(text: str | None) -> int:
     if text is None:
         return _PAGE_DEFAULT
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= PAGE_DECISIONS_MAX:
+    plain = text.isascii() and text.isdigit() and len(text) <= _LIMIT_DIGITS_MAX
+    if not plain or not 1 <= int(text) <= PAGE_DECISIONS_MAX:
         raise InvalidRequestError(f"`limit` must be a whole number from 1 to {PAGE_DECISIONS_MAX}")
     return int(text)
 

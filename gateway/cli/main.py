@@ -2,22 +2,55 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from typing import ClassVar
+
 import typer
 
-from gateway.cli.serve import serve_command
-from gateway.cli.version import version_command
+from gateway.cli.lazy import LazyGroup
+
+
+class Commands(LazyGroup):
+    """Every command and where it is, in the order in which one meets them."""
+
+    table: ClassVar[Mapping[str, str]] = {
+        "init": "gateway.cli.init:init_command",
+        "demo": "gateway.cli.demo:demo_command",
+        "serve": "gateway.cli.serve:serve_command",
+        "decide": "gateway.cli.decide:decide_command",
+        "show": "gateway.cli.show:show_command",
+        "explain": "gateway.cli.explain:explain_command",
+        "label": "gateway.cli.label:label_command",
+        "export": "gateway.cli.export:export_command",
+        "replay": "gateway.cli.replay:replay_command",
+        "records": "gateway.cli.records:app",
+        "policy": "gateway.cli.policy:app",
+        "verify": "gateway.cli.verify:verify_command",
+        "doctor": "gateway.cli.doctor:doctor_command",
+        "keys": "gateway.cli.keys:app",
+        "sim": "controller.llmd.sim.command:sim",
+        "completion": "gateway.cli.completion:completion_command",
+        "version": "gateway.cli.version:version_command",
+    }
+
 
 app = typer.Typer(
     name="lumyn",
-    help="A gateway that records before it forwards.",
+    cls=Commands,
+    # Its options would load pydantic at every start: `lumyn completion` prints the script instead.
+    add_completion="_LUMYN_COMPLETE" in os.environ,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("serve")(serve_command)
-app.command("version")(version_command)
+
+
+@app.callback()
+def lumyn() -> None:
+    """A gateway that records before it forwards: decisions for agents, a steady hand for LLM traffic."""
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 reported error, 2 wrong usage or set-up."""
+    """Run the command line. Exit codes: 0 done, 1 reported error, 2 wrong usage (or `serve` cannot start)."""
     app()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from typing import Annotated, Any
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import uvloop
 
-from gateway.app import Ports, load_policies, serve
-from gateway.cli.render import OUT, fail
-from gateway.config import Config, load_config
+from gateway.cli import options
+from gateway.cli.render import EXIT_SETUP, fail, say, say_facts
+from gateway.cli.workspace import load_settings
 from gateway.kernel.errors import GatewayError
+
+if TYPE_CHECKING:
+    from gateway.app import Ports
+    from gateway.config import Config
 
 
 def serve_command(
@@ -20,37 +23,41 @@ def serve_command(
     admin_port: Annotated[
         int | None, typer.Option(help="Port of the admin listener; 0 takes a free one.")
     ] = None,
-    config: Annotated[
-        str | None, typer.Option(help="YAML file; else LUMYN_CONFIG_PATH, else the defaults.")
-    ] = None,
+    config: options.Config = None,
+    workspace: options.Workspace = None,
     *,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, print it, do not listen.")
     ] = False,
 ) -> None:
     """Run the gateway until SIGTERM or Ctrl-C, then let running requests end."""
+    from gateway.pipeline.policies import load_policies
+
     listen = {"host": host, "port": port, "admin_port": admin_port}
     flags: dict[str, Any] = {"listen": {name: value for name, value in listen.items() if value is not None}}
     try:
-        settings = load_config(config, os.environ, flags)
-        policies = load_policies(settings)
+        settings = load_settings(workspace, config, flags)
+        policies = load_policies(settings.policy)
         _print_settings(settings, policies.main.policy_hash)
         if not dry_run:
-            with uvloop_runner() as runner:
-                runner.run(serve(settings, ready=lambda ports: _print_ready(settings, ports)))
+            _run(settings)
     except GatewayError as error:
-        fail(error)
+        fail(error, setup_code=EXIT_SETUP)
 
 
-def uvloop_runner() -> Any:
-    """Return a runner with uvloop's event loop."""
+def _run(settings: Config) -> None:
     import asyncio
 
-    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    import uvloop
+
+    from gateway.app import serve
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, ready=lambda ports: _print_ready(settings, ports)))
 
 
 def _print_settings(settings: Config, policy_hash: str) -> None:
-    OUT.print("Lumyn service", style="bold")
+    say("Lumyn service")
     rows = {
         "storage_url": _without_password(settings.storage.url),
         "policy_path": settings.policy.path,
@@ -63,16 +70,20 @@ def _print_settings(settings: Config, policy_hash: str) -> None:
         "backends": ", ".join(f"{one.name} {one.url}" for one in settings.backends)
         or "embedded simulated llm-d",
     }
-    for name, value in rows.items():
-        OUT.print(f"{name}: {value}", markup=False, soft_wrap=True)
+    say_facts(rows)
 
 
 def _print_ready(settings: Config, ports: Ports) -> None:
-    listen = settings.listen
-    OUT.print(f"url: http://{listen.host}:{ports.port}", markup=False)
-    OUT.print(f"openai_base_url: http://{listen.host}:{ports.port}/v1", markup=False)
-    OUT.print(f"admin: http://{listen.admin_host}:{ports.admin_port}/admin/decisions", markup=False)
-    OUT.file.flush()
+    origin = _origin(settings.listen.host, ports.port)
+    admin = _origin(settings.listen.admin_host, ports.admin_port)
+    say_facts(
+        {"url": origin, "openai_base_url": f"{origin}/v1", "admin": f"{admin}/admin/decisions"},
+    )
+    sys.stdout.flush()
+
+
+def _origin(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _without_password(url: str) -> str:

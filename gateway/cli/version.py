@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
-from gateway.cli.render import OUT
+from gateway.cli.render import say
 
 
 def package_version() -> str:
     """Return the installed version, or `source` where the project runs from a checkout."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("lumyn-gateway")
     except PackageNotFoundError:
@@ -17,4 +17,4 @@ def package_version() -> str:
 
 def version_command() -> None:
     """Print the version."""
-    OUT.print(package_version())
+    say(package_version())

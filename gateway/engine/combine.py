@@ -13,7 +13,7 @@ from gateway.engine.evaluate import Evaluation, strictest
 from gateway.engine.facts import Facts
 from gateway.kernel.canon import canonical_bytes
 from gateway.kernel.types import JSON, JSONObject, Verdict
-from gateway.policy.conditions import is_missing
+from gateway.policy.operators import is_missing
 from gateway.policy.plan import CompiledRule
 
 SIMILAR_FAILURE: Final = 0.35

@@ -8,7 +8,7 @@ beforehand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -17,7 +17,7 @@ import orjson
 from gateway.engine.combine import Combined, combine, open_queries, uncertainty
 from gateway.engine.evaluate import evaluate
 from gateway.engine.explain import details
-from gateway.engine.facts import derive, derived_features
+from gateway.engine.facts import derive, derived_bytes
 from gateway.kernel.canon import canonical_bytes, sha256_digest
 from gateway.kernel.clock import rfc3339
 from gateway.kernel.types import STAGES, JSONObject, Mode, Stage, Verdict
@@ -25,11 +25,11 @@ from gateway.memory.types import NO_ADVICE, MemoryAdvice
 from gateway.policy.compile import CompiledPolicy
 from gateway.policy.plan import make_rule
 from gateway.policy.select import PolicySet
+from gateway.records.reasons import STORAGE_UNAVAILABLE
 from gateway.records.redact import redact_request
 
 ENGINE_VERSION: Final = "lumyn-engine.v0.1"
 """Changes whenever the same inputs could give other record bytes; replay needs the same one."""
-STORAGE_UNAVAILABLE: Final = "STORAGE_UNAVAILABLE"
 
 _DETERMINISM: Final = canonical_bytes(
     {"engine_version": ENGINE_VERSION, "evaluation_order": [stage.value for stage in STAGES]}
@@ -74,6 +74,8 @@ class Decision:
     inputs_digest: str
     dry_run: bool = False
     """The caller asked what would be decided: nothing is stored and nothing forwarded."""
+    storable: bool = True
+    """False for the ABSTAIN of a failing store: what is not recorded is not forwarded, in any mode."""
 
     @property
     def record(self) -> JSONObject:
@@ -84,7 +86,8 @@ class Decision:
     @property
     def forwardable(self) -> bool:
         """True where the action may go on once its record is durable."""
-        return not self.dry_run and (self.verdict is Verdict.TRUST or self.mode is Mode.ADVISORY)
+        trusted = self.verdict is Verdict.TRUST or self.mode is Mode.ADVISORY
+        return trusted and self.storable and not self.dry_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,9 @@ def decide(
 ) -> Decision:
     """Return the decision on a validated `decision_request.v0`; never raises on one.
 
+    A request whose evidence or extensions hold what no JSON can (the check of its shape does not look
+    there; taking its digest does) is an `InvalidRequestError`.
+
     `extensions` are added to the record's own (`derived`, `dry_run`), which win on a clash of names.
     """
     question = _ask(request, policies, advice, settings, extensions)
@@ -122,41 +128,42 @@ def abstain_on_storage(
 ) -> Decision:
     """Return the ABSTAIN that says nothing could be recorded; it is itself not stored (contract 4)."""
     question = _ask(request, policies, NO_ADVICE, settings, None)
-    combined = combine((_STORAGE_RULE,))
     words = f"{request['action']['type']} is refused: its decision cannot be recorded."
-    reasons = _Reasons(combined, b"[]", b"[]", 1.0, canonical_bytes({"details": [], "summary": words}))
-    return _write(question, reasons, canonical_bytes(derived_features(derive(request, 0.0))), stamp)
+    decision = _write(
+        question,
+        canonical_bytes(question.request),
+        replace(combine((_STORAGE_RULE,)), rows=b"[]"),
+        derived_bytes(derive(request, 0.0)),
+        queries=b"[]",
+        uncertainty_score=1,
+        explanation=canonical_bytes({"details": [], "summary": words}),
+        stamp=stamp,
+    )
+    return replace(decision, storable=False)
 
 
 def answer(question: Question, stamp: Stamp) -> Decision:
     """Return the decision that follows from a question; the same bytes whenever it is asked again."""
     request, policy, advice = question.request, question.policy, question.advice
+    # First of all, so that what no JSON can hold is refused as such and nothing after it can raise.
+    recorded = canonical_bytes(request)
     facts = derive(request, advice.failure_score)
     evaluation = evaluate(policy, policy.plan(facts.action_type), facts)
     combined = combine(evaluation.matched)
     queries = open_queries(combined.verdict, evaluation, facts, request)
     lines = details(evaluation, facts, advice, mode=question.mode, asked=asked_mode(request))
     words = f"{facts.action_type} {combined.outcome}"
-    reasons = _Reasons(
-        combined=combined,
-        rows=combined.rows,
+    return _write(
+        question,
+        recorded,
+        combined,
+        derived_bytes(facts),
         queries=canonical_bytes(queries) if queries else b"[]",
-        uncertainty=uncertainty(combined.verdict, advice.failure_score),
+        uncertainty_score=uncertainty(combined.verdict, advice.failure_score),
         # Strings alone are canonical as orjson writes them.
         explanation=b'{"details":%b,"summary":%b}' % (orjson.dumps(lines), orjson.dumps(words)),
+        stamp=stamp,
     )
-    return _write(question, reasons, canonical_bytes(derived_features(facts)), stamp)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reasons:
-    """What was found, as the pieces of the record that depend on it."""
-
-    combined: Combined
-    rows: bytes
-    queries: bytes
-    uncertainty: float
-    explanation: bytes
 
 
 def _ask(
@@ -196,14 +203,22 @@ def _mode(request: JSONObject, policy: CompiledPolicy, settings: EngineSettings)
     return settings.mode or policy.default_mode
 
 
-def _write(question: Question, reasons: _Reasons, derived: bytes, stamp: Stamp) -> Decision:
+def _write(
+    question: Question,
+    request: bytes,
+    combined: Combined,
+    derived: bytes,
+    *,
+    queries: bytes,
+    uncertainty_score: float,
+    explanation: bytes,
+    stamp: Stamp,
+) -> Decision:
     policy, advice = question.policy, question.advice
-    request = canonical_bytes(question.request)
     snapshot = orjson.dumps(advice.snapshot)
     inputs = b'{"derived":%b,"memory_snapshot":%b,"request":%b}' % (derived, snapshot, request)
     inputs_digest = sha256_digest(inputs)
     trace = question.request.get("trace")
-    combined = reasons.combined
     body = (
         b'{"created_at":"%b","decision_id":%b,"determinism":{%b,'
         b'"inputs_digest":"%b","memory_snapshot":%b},"explanation":%b,"extensions":%b,"matched_rules":%b,'
@@ -216,17 +231,17 @@ def _write(question: Question, reasons: _Reasons, derived: bytes, stamp: Stamp) 
         _DETERMINISM,
         inputs_digest.encode(),
         snapshot,
-        reasons.explanation,
+        explanation,
         _extensions(question, derived),
-        reasons.rows,
+        combined.rows,
         combined.obligations,
         question.mode.encode(),
         policy.identity,
-        reasons.queries,
+        queries,
         combined.codes,
         request,
-        _risk_signals(advice, reasons.uncertainty),
-        canonical_bytes(trace) if trace else b"{}",
+        _risk_signals(advice, uncertainty_score),
+        orjson.dumps(trace, option=orjson.OPT_SORT_KEYS) if trace else b"{}",
         combined.verdict.encode(),
     )
     return Decision(
@@ -250,17 +265,22 @@ def _instant(wall_s: int) -> bytes:
 def _extensions(question: Question, derived: bytes) -> bytes:
     if not question.extensions and not question.dry_run:
         return b'{"derived":%b}' % derived
-    merged = {**(question.extensions or {}), "derived": orjson.loads(derived)}
+    parts = {name: canonical_bytes(value) for name, value in (question.extensions or {}).items()}
+    parts["derived"] = derived
     if question.dry_run:
-        merged["dry_run"] = True
-    return canonical_bytes(merged)
+        parts["dry_run"] = b"true"
+    members = [b"%b:%b" % (orjson.dumps(name), parts[name]) for name in sorted(parts, key=_utf16)]
+    return b"{%b}" % b",".join(members)
+
+
+def _utf16(name: str) -> bytes:
+    """RFC 8785 sorts keys by their UTF-16 code units."""
+    return name.encode("utf-16-be")
 
 
 def _risk_signals(advice: MemoryAdvice, score: float) -> bytes:
     if not advice.hits and not advice.failure_score:
-        return b'{"failure_similarity":{"score":0,"top_k":[]},"uncertainty_score":%b}' % canonical_bytes(
-            score
-        )
+        return b'{"failure_similarity":{"score":0,"top_k":[]},"uncertainty_score":%b}' % orjson.dumps(score)
     hits = [
         {"memory_id": hit.memory_id, "label": hit.label, "score": hit.score, "summary": hit.summary}
         for hit in advice.hits

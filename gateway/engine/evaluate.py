@@ -13,9 +13,7 @@ from gateway.engine.facts import Facts, Fault, find_faults, missing_evidence
 from gateway.kernel.types import PRECEDENCE, Stage, Verdict
 from gateway.policy.compile import CompiledPolicy
 from gateway.policy.plan import ActionPlan, CompiledRule, make_rule
-
-EVIDENCE_TYPE_INVALID: Final = "EVIDENCE_TYPE_INVALID"
-MEMORY_NEVER_LOOSENS: Final = "MEMORY_NEVER_LOOSENS"
+from gateway.records.reasons import EVIDENCE_TYPE_INVALID, MEMORY_NEVER_LOOSENS
 
 FAULT_RULE: Final = make_rule(
     rule_id="EVIDENCE_TYPES",

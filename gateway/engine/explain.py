@@ -6,6 +6,7 @@ The words follow from the record's own inputs, so that a replay writes the same 
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from gateway.engine.evaluate import Evaluation
@@ -46,8 +47,9 @@ def details(
     lines = [_rule_line(rule, evaluation, facts) for rule in evaluation.matched[:DETAILS_MAX]]
     lines += [f"{fault.message}: this keeps the verdict from being TRUST" for fault in evaluation.faults]
     if advice.hits or advice.failure_score:
-        score = number_text(advice.failure_score)
-        lines.append(f"memory holds {len(advice.hits)} similar outcomes, the nearest failure at {score}")
+        score, count = number_text(advice.failure_score), len(advice.hits)
+        outcomes = "1 similar outcome" if count == 1 else f"{count} similar outcomes"
+        lines.append(f"memory holds {outcomes}, the nearest failure at {score}")
     if mode is Mode.ADVISORY:
         lines.append("the mode is advisory: the verdict is recorded and does not hold the action")
     elif asked == Mode.ADVISORY:
@@ -71,12 +73,16 @@ def _rule_line(rule: CompiledRule, evaluation: Evaluation, facts: Facts) -> str:
 
 
 def _condition_words(condition: Condition, facts: Facts) -> str:
-    value = _shown(condition.read(facts))
     if condition.operator == "present":
         return f"{condition.field} is {'present' if condition.operand else 'missing'}"
     if condition.operator == "is":
-        return f"{condition.field} is {value}"
-    words = f"{condition.field} {value} {_WORDS[condition.operator]} {_shown(condition.operand)}"
+        return f"{condition.field} {_limit_words(condition)}"
+    return f"{condition.field} {_shown(condition.read(facts))} {_limit_words(condition)}"
+
+
+@lru_cache(maxsize=4096)
+def _limit_words(condition: Condition) -> str:
+    words = f"{_WORDS[condition.operator]} {_shown(condition.operand)}"
     return words if condition.threshold is None else f"{words} ({condition.threshold})"
 
 

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+import orjson
+
 from gateway.kernel.amounts import amount_of, amount_usd, decimal_of, decimal_text
-from gateway.kernel.canon import whole
+from gateway.kernel.bounds import WHOLE_MAX
+from gateway.kernel.canon import canonical_bytes, whole
 from gateway.kernel.types import JSON, JSONObject
-from gateway.policy.conditions import MATCHED_CHARS_MAX, RATE_FIELD, is_missing
+from gateway.policy.conditions import RATE_FIELD
+from gateway.policy.operators import MATCHED_CHARS_MAX, is_missing
 from gateway.policy.plan import ActionPlan, Need
 from gateway.policy.shape import kind
 
@@ -76,14 +80,17 @@ def derive(request: JSONObject, failure_score: float) -> Facts:
         amount_currency=currency,
         amount_usd=dollars,
         fx_rate_present=rate_usable,
-        failure_score=failure_score,
+        failure_score=float(failure_score),
     )
 
 
-def derived_features(facts: Facts) -> JSONObject:
-    """Return what `inputs_digest` covers besides the request; amounts are decimal text."""
+def derived_bytes(facts: Facts) -> bytes:
+    """Return the canonical bytes of what `inputs_digest` covers besides the request and the snapshot.
+
+    Amounts are decimal text.
+    """
     value, dollars = decimal_of(facts.amount_value), facts.amount_usd
-    return {
+    features = {
         "action_type": facts.action_type,
         "amount_currency": facts.amount_currency,
         "amount_usd": None if dollars is None else decimal_text(dollars),
@@ -91,6 +98,8 @@ def derived_features(facts: Facts) -> JSONObject:
         "failure_similarity_score": whole(facts.failure_score),
         "fx_rate_to_usd_present": facts.fx_rate_present,
     }
+    # In order already, and without a fraction there is nothing that orjson would spell otherwise.
+    return canonical_bytes(features) if facts.failure_score else orjson.dumps(features)
 
 
 def missing_evidence(facts: Facts, plan: ActionPlan) -> tuple[str, ...]:
@@ -144,4 +153,7 @@ def _described(value: JSON) -> str:
 
 def number_text(value: float) -> str:
     """Return a number as people write it; the same for 5 and 5.0, as canonical JSON has one 5."""
-    return str(int(value)) if float(value).is_integer() else repr(value)
+    # No request may hold such a number, and turning it to text could raise; NaN fails the comparison.
+    if not abs(value) <= WHOLE_MAX:
+        return "beyond 2^53"
+    return str(int(value)) if isinstance(value, int) or value.is_integer() else repr(value)

@@ -89,7 +89,7 @@ def _score(value: JSON) -> float:
     score = value.get("score") if isinstance(value, dict) else None
     if isinstance(score, bool) or not isinstance(score, int | float):
         raise _unreadable("`score` is missing or no number")
-    return score
+    return float(score)
 
 
 def _mode(record: JSONObject, request: JSONObject) -> Mode:

@@ -39,7 +39,8 @@ def amount_of(value: JSON) -> Decimal | None:
     exponent = number.as_tuple().exponent
     if isinstance(exponent, int) and exponent < -AMOUNT_SCALE_MAX:
         return None
-    return abs(number)  # -0.0 is 0
+    # Not abs(), which rounds to whatever precision the caller's thread has set. -0.0 is 0.
+    return number.copy_abs()
 
 
 def is_amount(value: JSON) -> bool:

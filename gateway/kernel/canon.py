@@ -19,16 +19,17 @@ Nothing here may ever change a string: NFC and NFD stay different bytes.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import IntEnum
 from hashlib import sha256
-from typing import Final, NoReturn
+from typing import Final
 
 import orjson
 import rfc8785
 
 from gateway.kernel.bounds import CANON_DEPTH_MAX, WHOLE_MAX
 from gateway.kernel.errors import InvalidRequestError
-from gateway.kernel.pointer import join
+from gateway.kernel.pointer import encodable, join
 from gateway.kernel.types import JSON
 
 _OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
@@ -88,7 +89,13 @@ def plain(value: JSON) -> JSON:
     Whole floats become ints, tuples lists, string and integer subclasses (enums) their plain values.
     Anything else than JSON, and any value the number rule refuses: InvalidRequestError with its pointer.
     """
-    return _plain(value, ())
+    try:
+        return _plain(value, 0)
+    except _NoFormError as fault:
+        pointer = join(reversed(fault.steps))
+        raise InvalidRequestError(
+            f"{pointer or 'the document'} {fault.reason}", pointer=pointer, hint=_HINT
+        ) from None
 
 
 def is_plain(value: JSON) -> bool:
@@ -132,53 +139,76 @@ def _exact(value: JSON) -> bytes:
     return spelled
 
 
-def _plain(value: JSON, path: tuple[str | int, ...]) -> JSON:
+class _NoFormError(Exception):
+    """A value has no canonical form. The path to it is gathered on the way out: it costs only here."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.steps: list[str | int] = []
+
+
+def _plain(value: JSON, depth: int) -> JSON:
+    if type(value) is str and value.isascii():
+        return value  # by far the most, so asked first
     # bool before int: True is an int to isinstance.
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return _plain_text(value, path)
+        return _plain_text(value)
     if isinstance(value, (int, float)):
-        return _plain_number(value, path)
-    if len(path) > CANON_DEPTH_MAX:
-        _refuse(f"nests deeper than {CANON_DEPTH_MAX} levels", path)
+        return _plain_number(value)
+    if depth >= CANON_DEPTH_MAX:
+        raise _NoFormError(f"nests deeper than {CANON_DEPTH_MAX} levels")
     if isinstance(value, dict):
-        return _plain_object(value, path)
+        return _plain_object(value, depth + 1)
     if isinstance(value, (list, tuple)):
-        return [_plain(item, (*path, index)) for index, item in enumerate(value)]
-    return _refuse(f"is a Python {type(value).__name__}, which JSON has no spelling for", path)
+        return _plain_array(value, depth + 1)
+    raise _NoFormError(f"is a Python {type(value).__name__}, which JSON has no spelling for")
 
 
-def _plain_object(value: dict[JSON, JSON], path: tuple[str | int, ...]) -> JSON:
+def _plain_object(value: dict[JSON, JSON], depth: int) -> JSON:
     copy: dict[str, JSON] = {}
     for key, item in value.items():
-        if not isinstance(key, str):
-            _refuse(f"has a key of type {type(key).__name__}: keys are strings", path)
-        name = _plain_text(key, path)
-        copy[name] = _plain(item, (*path, name))
+        name = key if type(key) is str and key.isascii() else _plain_key(key)
+        try:
+            copy[name] = _plain(item, depth)
+        except _NoFormError as fault:
+            fault.steps.append(name)
+            raise
     if len(copy) != len(value):
-        _refuse("has two keys of the same spelling", path)
+        raise _NoFormError("has two keys of the same spelling")
     return copy
 
 
-def _plain_text(value: str, path: tuple[str | int, ...]) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        _refuse("has a lone surrogate, which UTF-8 cannot hold", path)
+def _plain_key(key: JSON) -> str:
+    if not isinstance(key, str):
+        raise _NoFormError(f"has a key of type {type(key).__name__}: keys are strings")
+    return _plain_text(key)
+
+
+def _plain_array(value: Sequence[JSON], depth: int) -> JSON:
+    copy: list[JSON] = []
+    for item in value:
+        try:
+            copy.append(_plain(item, depth))
+        except _NoFormError as fault:
+            fault.steps.append(len(copy))
+            raise
+    return copy
+
+
+def _plain_text(value: str) -> str:
+    if not encodable(value):
+        raise _NoFormError("has a lone surrogate, which UTF-8 cannot hold")
     # Not str(value): an enum may say something else there than it is equal to.
-    return str.__str__(value)
+    return value if type(value) is str else str.__str__(value)
 
 
-def _plain_number(value: float, path: tuple[str | int, ...]) -> int | float:
+def _plain_number(value: float) -> int | float:
     # `not <=` so that NaN is refused as well.
     if not abs(value) <= WHOLE_MAX:
-        _refuse("is not a number within +-(2**53-1)", path)
+        raise _NoFormError("is not a number within +-(2**53-1)")
     if isinstance(value, int):
         return int(value)
     return int(value) if value.is_integer() else float(value)
-
-
-def _refuse(reason: str, path: tuple[str | int, ...]) -> NoReturn:
-    pointer = join(path)
-    raise InvalidRequestError(f"{pointer or 'the document'} {reason}", pointer=pointer, hint=_HINT)

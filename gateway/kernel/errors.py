@@ -9,7 +9,7 @@
         NotFoundError           404  NOT_FOUND | MODEL_NOT_FOUND
         MethodNotAllowedError   405  METHOD_NOT_ALLOWED
         RequestTimeoutError     408  REQUEST_TIMEOUT
-        ConflictError           409  IDEMPOTENCY_CONFLICT
+        ConflictError           409  IDEMPOTENCY_CONFLICT | OUTCOME_CONFLICT
           DuplicateKeyError            the store's own word for it, caught where the twin is looked up
         TooLargeError           413  BODY_TOO_LARGE
         UnsupportedMediaError   415  UNSUPPORTED_MEDIA_TYPE

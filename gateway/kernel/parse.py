@@ -60,8 +60,7 @@ def parse_json(data: bytes | str, *, depth_max: int = JSON_DEPTH_MAX) -> JSON:
     a lone surrogate. `depth_max` may be up to a few hundred: Python's own reader recurses that far.
     """
     text = _text(data)
-    if text.count("[") + text.count("{") > depth_max:
-        _check_depth(text, depth_max)
+    check_depth(text, depth_max)
     if isinstance(data, bytes) and data.find(b'": ', 0, _FIRST_KEY_BYTES) < 0:
         value = _compact(data)
         if value is not _NOT_COMPACT:
@@ -90,11 +89,10 @@ def parse_loose_json(data: bytes, *, unique_everywhere: bool = False) -> JSON:
         raise _malformed(error.msg, error.lineno, error.colno) from None
     if data.count(b"[") + data.count(b"{") > LOOSE_DEPTH_MAX:
         _check_tree_depth(value)  # before `dumps`, which raises at 254
-    # What orjson writes again as the same bytes has no twins: a dict holds each key once.
-    if data.find(b'": ', 0, _FIRST_KEY_BYTES) < 0 and orjson.dumps(value) == data:
-        return value
-    if unique_everywhere or (type(value) is dict and not _surely_unique(data, value)):
-        _check_unique(data, every_level=unique_everywhere)
+    # What orjson writes again as the same bytes has no twins: a dict holds each key once. Most clients
+    # write so; for the others the second reading, by Python's own scanner, is the cheapest way found.
+    if data.find(b'": ', 0, _FIRST_KEY_BYTES) >= 0 or orjson.dumps(value) != data:
+        _check_unique(data, value, everywhere=unique_everywhere)
     return value
 
 
@@ -192,7 +190,10 @@ def _mark_constant(literal: str) -> _Refused:
 
 
 def _mark_duplicates(pairs: list[tuple[str, JSON]]) -> JSONObject:
-    value: JSONObject = {}
+    value: JSONObject = dict(pairs)
+    if len(value) == len(pairs):
+        return value
+    value.clear()
     for key, item in pairs:
         value[key] = _Refused("the key occurs twice", "send each key once") if key in value else item
     return value
@@ -255,8 +256,10 @@ def _check_surrogates(tree: JSON) -> None:
                 raise _invalid((*path, step), "a lone surrogate is no character", "send well-formed Unicode")
 
 
-def _check_depth(text: str, depth_max: int) -> None:
-    """Raise if the brackets of `text` nest deeper than `depth_max`; linear, whatever the text is."""
+def check_depth(text: str, depth_max: int) -> None:
+    """Raise InvalidRequestError if `text` nests deeper than `depth_max`; in linear time, whatever it is."""
+    if text.count("[") + text.count("{") <= depth_max:
+        return
     brackets = _NOT_BRACKET.sub("", _STRING.sub("", text)).translate(_ONE_KIND)
     for _ in range(depth_max):
         inner = brackets.replace("[]", "")  # takes away exactly one level everywhere
@@ -309,41 +312,22 @@ def _refuse_depth(pointer: str, depth_max: int) -> None:
 
 # --- the loose reader ----------------------------------------------------------------------------
 
-_ESCAPED_ASCII: Final = re.compile(rb"\\u00[2-7]")
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
+# Numbers stay text in these: Python reads long integers in quadratic time, and nobody looks at them.
+_PAIRS: Final = JSONDecoder(object_pairs_hook=list, parse_int=str, parse_float=str)
+_TWINS: Final = JSONDecoder(object_pairs_hook=_mark_duplicates, parse_int=str, parse_float=str)
 
 
-def _surely_unique(data: bytes, value: JSONObject) -> bool:
-    r"""Tell, cheaply and never wrongly, that no key of the top level occurs twice in `data`.
-
-    A key of letters, digits, `_`, `.` and `-` can be spelled in one way only, unless `\u00xx` escapes
-    occur. So if `"key"` stands in the data once, or once before a colon, there is no twin of it.
-    """
-    if b"\\u00" in data and _ESCAPED_ASCII.search(data):
-        return False
-    for key in value:
-        if not _NAME.fullmatch(key):
-            return False
-        spelled = b'"%b"' % key.encode()
-        first = data.find(spelled)
-        if data.find(spelled, first + 1) >= 0 and len(re.findall(spelled + rb"[ \t\r\n]*:", data)) != 1:
-            return False
-    return True
-
-
-def _check_unique(data: bytes, *, every_level: bool) -> None:
-    """Raise for a key that occurs twice: read the data again with the pairs of its objects in hand."""
-    last: list[tuple[str, JSON]] = []
-
-    def keep(pairs: list[tuple[str, JSON]]) -> JSON:
-        # Objects come inside out: the last one is the top level's.
-        nonlocal last
-        last = pairs
-        return _mark_duplicates(pairs) if every_level else None
-
-    # Numbers stay text here: Python reads long integers in quadratic time.
-    tree = JSONDecoder(object_pairs_hook=keep, parse_int=str, parse_float=str).decode(data.decode())
-    error = _first_refused(tree if every_level else _mark_duplicates(last))
+def _check_unique(data: bytes, value: JSON, *, everywhere: bool) -> None:
+    """Raise for a key that occurs twice in `data`, which orjson has read as `value`: read it once more."""
+    text = data.decode()
+    if everywhere:
+        error = _first_refused(_TWINS.decode(text))
+    elif type(value) is dict:
+        pairs = _PAIRS.decode(text)
+        # A dict holds each key once, so one more pair is a twin.
+        error = None if len(pairs) == len(value) else _first_refused(_mark_duplicates(pairs))
+    else:
+        return
     if error is not None:
         raise error
 

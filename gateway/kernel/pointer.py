@@ -51,6 +51,8 @@ def _is_index(step: str, length: int) -> bool:
 
 def encodable(text: str) -> bool:
     """Tell whether UTF-8 can hold `text`: false where it has a lone surrogate."""
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -16,7 +16,6 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_writer import HttpVersion11, StreamWriter
 from aiohttp.web_exceptions import HTTPException
 from aiohttp.web_protocol import PayloadAccessError, RequestPayloadError
-from multidict import CIMultiDict
 
 from gateway.kernel.bounds import BODY_DEADLINE_S, CLIENT_STALL_S
 from gateway.kernel.errors import (
@@ -50,7 +49,7 @@ _REASONS: Final = {
     503: "Service Unavailable",
     504: "Gateway Timeout",
 }
-_STATUS_LINES: Final = {status: f"HTTP/1.1 {status} {reason}" for status, reason in _REASONS.items()}
+_STATUS_LINES: Final = {status: f"HTTP/1.1 {status} {reason}\r\n" for status, reason in _REASONS.items()}
 _BODILESS: Final = frozenset({204, 304})
 _JSON: Final = ("content-type", "application/json")
 
@@ -89,6 +88,7 @@ class HttpClient:
         "_request",
         "_shape",
         "_stall_s",
+        "_unsent",
         "_writer",
         "request_id",
     )
@@ -114,6 +114,7 @@ class HttpClient:
         self._ends = False
         self._broken = False
         self._chunked = False
+        self._unsent = b""
 
     def serve_as(self, shape: ErrorShape, body_bytes_max: int) -> None:
         """Take on the error shape and the body bound of the route that was found."""
@@ -233,36 +234,34 @@ class HttpClient:
         flush: bool,
     ) -> None:
         """Begin the answer; see the port."""
-        writer = self._writer
-        block = CIMultiDict(headers)
+        lines = [_STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status\r\n"]
+        lines += [f"{name}: {value}\r\n" for name, value in headers]
         if status in _BODILESS:
             # RFC 9110 8.6: a length here would be the length of another answer.
-            writer.length = 0
+            pass
         elif length is not None:
-            writer.length = length
-            block["content-length"] = str(length)
+            lines.append(f"content-length: {length}\r\n")
         elif self.version >= HttpVersion11:
             self._chunked = True
-            writer.enable_chunking()
-            block["transfer-encoding"] = "chunked"
+            lines.append("transfer-encoding: chunked\r\n")
         else:
             # HTTP/1.0 knows no chunks: the close is the end.
             self._ends = True
         if self._ends or not self._request.keep_alive:
             self._ends = True
-            block["connection"] = "close"
+            lines.append("connection: close\r\n")
         self._begun = True
-        line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status"
-        await writer.write_headers(line, block)
+        lines.append("\r\n")
+        self._unsent = "".join(lines).encode("latin-1")
         if flush:
-            writer.send_headers()
+            self._write(b"")
 
     async def send_chunk(self, data: bytes) -> None:
         """Send a piece of the body, and wait while the client is slower than we are.
 
         Raises ConnectionError where it has left, or has read nothing for so long that it might as well.
         """
-        await self._writer.write(data, drain=False)
+        self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
         transport = self._request.transport
         if transport is None or not transport.get_write_buffer_size():
             return
@@ -274,7 +273,21 @@ class HttpClient:
 
     async def send_end(self) -> None:
         """End the answer as whole."""
-        await self._writer.write_eof()
+        if self._chunked:
+            self._write(b"0\r\n\r\n")
+        elif self._unsent:
+            self._write(b"")
+
+    def _write(self, data: bytes) -> None:
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has left")
+        if self._unsent:
+            data = self._unsent + data
+            self._unsent = b""
+        transport.write(data)
+        # aiohttp asks this before it would answer in our stead.
+        self._writer.output_size += len(data)
 
     def break_off(self, last_event: bytes | None) -> None:
         """End an answer so that it cannot be taken for whole; see the port."""
@@ -283,8 +296,7 @@ class HttpClient:
         if transport is None:
             return
         if last_event is not None and self._chunked and not transport.is_closing():
-            self._writer.send_headers()
-            transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last_event), last_event))
+            self._write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last_event), last_event))
             transport.close()
         else:
             transport.abort()

@@ -77,6 +77,18 @@ def remember(
     )
 
 
+def withdraw(item: MemoryItem, *, memory_id: str, at_ms: int, summary: str) -> MemoryWithdrawal:
+    """Return the entry that takes `item` out of comparison; `memory_id` is the entry's own id."""
+    return MemoryWithdrawal(
+        memory_id=memory_id,
+        tenant_id=item.tenant_id,
+        created_at=rfc3339(at_ms),
+        action_type=item.action_type,
+        withdraws=item.memory_id,
+        summary=summary,
+    )
+
+
 def encode(entry: LogEntry) -> bytes:
     """Return the canonical bytes of a log entry: what the store keeps as its body."""
     value: JSONObject = {

@@ -35,8 +35,7 @@ def set_weight(tokens: AbstractSet[str]) -> int:
 
 def similarity(left: AbstractSet[str], right: AbstractSet[str]) -> float:
     """Return the similarity of two token sets in 0..1; 0 if both are empty."""
-    either = set_weight(left | right)
-    return set_weight(left & right) / either if either else 0.0
+    return _score(set_weight(left & right), set_weight(left | right))
 
 
 class TokenMatrix:
@@ -64,22 +63,45 @@ class TokenMatrix:
 
     def scores(self, query: AbstractSet[str]) -> dict[float, int]:
         """Return each score that some row has against `query`, with the bits of the rows that have it."""
-        # Rows by the weight of what they share with the query; a token splits each class in two.
-        classes = {0: self._present}
-        for token in query:
-            column = self._columns.get(token)
-            if column:
-                classes = _split(classes, column, token_weight(token))
-        whole = set_weight(query)
+        whole, classes = self._classes(query)
         scores: dict[float, int] = {}
         for shared, rows in classes.items():
             for weight, of_weight in self._weights.items():
                 bits = rows & of_weight
                 if bits:
-                    either = whole + weight - shared
-                    score = shared / either if either else 0.0
+                    score = _score(shared, whole + weight - shared)
                     scores[score] = scores.get(score, 0) | bits
         return scores
+
+    def best(self, query: AbstractSet[str]) -> float:
+        """Return the highest score that a row has against `query`, 0 without rows."""
+        whole, classes = self._classes(query)
+        best = 0.0
+        for shared in sorted(classes, reverse=True):
+            # No row is lighter than what it shares, so this is the most that the class can reach.
+            if best >= _score(shared, whole):
+                break
+            for weight in sorted(self._weights):
+                if classes[shared] & self._weights[weight]:
+                    best = max(best, _score(shared, whole + weight - shared))
+                    break
+        return best
+
+    def _classes(self, query: AbstractSet[str]) -> tuple[int, dict[int, int]]:
+        """Return the weight of the query, and the rows by the weight of what they share with it."""
+        whole = 0
+        classes = {0: self._present}
+        for token in query:
+            weight = token_weight(token)
+            whole += weight
+            column = self._columns.get(token)
+            if column:
+                classes = _split(classes, column, weight)
+        return whole, classes
+
+
+def _score(shared: int, either: int) -> float:
+    return shared / either if either else 0.0
 
 
 def _split(classes: dict[int, int], column: int, weight: int) -> dict[int, int]:

@@ -109,7 +109,7 @@ class _Log:
         if newest is None:
             ages = self._ages[-MEMORY_CANDIDATES_MAX:]
             newest = self._newest = _Newest([self._items[memory_id] for _, memory_id in ages])
-        failure_score = max(self._failures.scores(tokens), default=0.0)
+        failure_score = self._failures.best(tokens)
         return MemoryAdvice(failure_score, newest.hits(tokens, top_k), self.prefix.name)
 
     def _remember(self, item: MemoryItem) -> None:

@@ -6,7 +6,9 @@ there is no exchange: a decision is made, committed, and returned.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import orjson
 
@@ -25,29 +27,45 @@ from gateway.kernel.ids import IdSource
 from gateway.kernel.types import JSON, JSONObject, Scope, Tenant
 from gateway.live import Live
 from gateway.pipeline.journal import decision_entry, event_entry
-from gateway.records.types import DecisionEntry, EventEntry
+from gateway.pipeline.remember import WITHDRAW, MemoryFeed, labelled, read_label, withdrawn
+from gateway.records.redact import verify_context
+from gateway.records.types import DecisionEntry, EventEntry, MemoryEntry
 from gateway.store.port import Store
 
 EVENT_TYPES = frozenset({"outcome", "label", "note", "override"})
 """The four types of the contract; approvals are overrides with a kind."""
 
 
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The ids of an event that is durable, and of the memory entry that it made, if any."""
+
+    event_id: str
+    memory_id: str | None = None
+
+
 class Decisions:
     """Decides, keeps, reads back."""
 
-    def __init__(self, live: Live, store: Store, clock: Clock, ids: IdSource) -> None:
+    def __init__(self, live: Live, store: Store, clock: Clock, ids: IdSource, memory: MemoryFeed) -> None:
         self._live = live
         self._store = store
         self._clock = clock
         self._ids = ids
+        self._memory = memory
 
-    async def decide(self, request: JSONObject) -> bytes:
+    async def decide(self, request: JSONObject, *, will_act: bool = False) -> bytes:
         """Return the record of a validated request, as committed, or the one its key already has.
+
+        `will_act` says that whoever asks is going to act on a TRUST and to append the outcome: without
+        one the fate of that decision is unknown.
 
         A repetition under the same `request_id` must be the same request, by digest and before
         redaction: another one raises ConflictError. Where the store has failed the record says ABSTAIN
-        `STORAGE_UNAVAILABLE`; where it is only full, StoreBusyError.
+        `STORAGE_UNAVAILABLE`; where it is only full, StoreBusyError. Content that is not what
+        `context.digest` says: InvalidRequestError.
         """
+        verify_context(request)
         tenant = Tenant(request["subject"].get("tenant_id"))
         key = request.get("request_id")
         digest = None if key is None else digest_of(request)
@@ -57,7 +75,16 @@ class Decisions:
             decision, at_ms = self._judge(request)
             if decision.dry_run:
                 return decision.body
-            return await self._keep(request, decision, tenant, at_ms, key, digest)
+            entry = decision_entry(
+                decision,
+                tenant=tenant,
+                at_ms=at_ms,
+                correlation_id=request.get("trace", {}).get("correlation_id"),
+                request_key=key,
+                request_digest=digest,
+                awaits_outcome=will_act and decision.forwardable,
+            )
+            return await self._keep(entry)
         except StoreBusyError:
             raise
         except StoreUnavailableError:
@@ -75,35 +102,19 @@ class Decisions:
         )
         return decision, at_ms
 
-    async def _keep(
-        self,
-        request: JSONObject,
-        decision: Decision,
-        tenant: Tenant,
-        at_ms: int,
-        key: str | None,
-        digest: str | None,
-    ) -> bytes:
-        entry = decision_entry(
-            decision,
-            tenant=tenant,
-            at_ms=at_ms,
-            correlation_id=request.get("trace", {}).get("correlation_id"),
-            request_key=key,
-            request_digest=digest,
-            awaits_outcome=False,
-        )
+    async def _keep(self, entry: DecisionEntry) -> bytes:
         try:
             await self._store.submit((entry,))
         except DuplicateKeyError:
             # A twin was faster: the same request gets the twin's record.
-            kept = None if key is None else await self._store.decision_by_key(tenant, key)
+            key = entry.request_key
+            kept = None if key is None else await self._store.decision_by_key(entry.tenant, key)
             if kept is None:
                 raise StoreUnavailableError(
                     "the idempotency key is held and its decision is not there"
                 ) from None
-            return _same_request(kept, digest)
-        return decision.body
+            return _same_request(kept, entry.request_digest)
+        return entry.body
 
     def _abstain(self, request: JSONObject) -> bytes:
         snapshot = self._live.snapshot
@@ -124,25 +135,66 @@ class Decisions:
             raise NotFoundError("not found")
         return with_events(kept.body, await self._store.events(scope, decision_id))
 
-    async def append_event(self, scope: Scope, decision_id: str, event_type: str, data: JSONObject) -> str:
-        """Append an event to a decision; return its id once it is durable. Raises NotFoundError."""
+    async def append_event(
+        self, scope: Scope, decision_id: str, event_type: str, data: JSONObject, *, acted: bool = False
+    ) -> Appended:
+        """Append an event to a decision and return once it is durable.
+
+        A `label` makes a memory item in the same commit, and an `override` of kind `withdraw` takes one
+        back; decisions after the return of this call see either. Where a decision awaits an outcome,
+        each has one fate, recorded by who acted: `acted` says that it is the caller, as it promised
+        with `will_act`. Raises NotFoundError, InvalidRequestError with a pointer, and ConflictError for
+        an outcome that is not the caller's to record, or that stands there already.
+        """
         if event_type not in EVENT_TYPES:
             wanted = ", ".join(sorted(EVENT_TYPES))
             raise InvalidRequestError("unknown event type", pointer="/type", hint=f"use one of {wanted}")
         kept = await self._store.decision(scope, decision_id)
         if kept is None:
             raise NotFoundError("not found")
-        event_id = self._ids.new()
-        entry = event_entry(
-            event_id=event_id,
+        if event_type == "outcome" and kept.awaits_outcome:
+            await self._check_one_fate(scope, decision_id, acted=acted)
+        at_ms = self._clock.wall_ms()
+        data, memory = await self._remembered(scope, kept, event_type, data, at_ms)
+        event = event_entry(
+            event_id=self._ids.new(),
             decision_id=decision_id,
             tenant=kept.tenant,
-            at_ms=self._clock.wall_ms(),
+            at_ms=at_ms,
             event_type=event_type,
             data=data,
         )
-        await self._store.submit((entry,))
-        return event_id
+        if memory is None:
+            await self._store.submit((event,))
+            return Appended(event.entry_id)
+        await self._store.submit((event, memory))
+        # Both are durable: where they cannot be read back just now, the feed will come to it.
+        with contextlib.suppress(StoreUnavailableError):
+            await self._memory.catch_up()
+        return Appended(event.entry_id, memory.entry_id)
+
+    async def _check_one_fate(self, scope: Scope, decision_id: str, *, acted: bool) -> None:
+        reason = "who acted on this decision records its outcome"
+        if acted:
+            events = await self._store.events(scope, decision_id)
+            if all(event.event_type != "outcome" for event in events):
+                return
+            reason = "this decision has its outcome already"
+        raise ConflictError(reason, code="OUTCOME_CONFLICT", pointer="/type", hint="append a label or a note")
+
+    async def _remembered(
+        self, scope: Scope, kept: DecisionEntry, event_type: str, data: JSONObject, at_ms: int
+    ) -> tuple[JSONObject, MemoryEntry | None]:
+        """Return an event's data as it is kept, and the memory entry that goes with it."""
+        if event_type == "label":
+            label, summary = read_label(data)
+            memory_id = self._ids.new()
+            memory = labelled(kept, memory_id=memory_id, at_ms=at_ms, label=label, summary=summary)
+            return {**data, "label": label, "memory_id": memory_id}, memory
+        if event_type == "override" and data.get("kind") == WITHDRAW:
+            events = await self._store.events(scope, kept.entry_id)
+            return data, withdrawn(kept, events, data, memory_id=self._ids.new(), at_ms=at_ms)
+        return data, None
 
 
 def _same_request(kept: DecisionEntry, digest: str | None) -> bytes:

@@ -99,7 +99,7 @@ class Exchange:
         transition = START
         try:
             while True:
-                event = await self._carry_out(transition)
+                event = await self._happen(transition)
                 if transition.state is State.ENDED or event is None:
                     return
                 transition = TABLE[transition.state, event]
@@ -111,6 +111,18 @@ class Exchange:
             raise
         finally:
             self._finish()
+
+    async def _happen(self, transition: Transition) -> Event | None:
+        try:
+            return await self._carry_out(transition)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            self._around.observer.internal_error(error)
+            if transition.state is State.ENDED:
+                raise
+            # Fail closed, and still end in one fate: whatever broke, the table says what follows.
+            return self._note(InternalError(), Event.FAULTED)
 
     async def _carry_out(self, transition: Transition) -> Event | None:
         event: Event | None = None
@@ -153,9 +165,6 @@ class Exchange:
             admitted = self._judge.decide(self._chunk)
         except GatewayError as error:
             return self._note(error, Event.DECISION_FAILED)
-        except Exception as error:  # noqa: BLE001 - fail closed: whatever broke, nothing is forwarded
-            self._around.observer.internal_error(error)
-            return self._note(InternalError(), Event.DECISION_FAILED)
         self._admitted = self.sighting.admitted = admitted
         self.sighting.decided_s = self._around.clock.monotonic_s()
         return Event.PERMITTED if admitted.decision.forwardable else Event.HELD
@@ -166,13 +175,16 @@ class Exchange:
 
     async def _persist_refusal(self) -> Event:
         assert self._admitted is not None
-        self.sighting.fate = Fate.REFUSED
-        return await self._commit((*self._admitted.entries, self._outcome(self._admitted, Fate.REFUSED)))
+        outcome = self._outcome(self._admitted, Fate.REFUSED)
+        return await self._commit((*self._admitted.entries, outcome), Fate.REFUSED)
 
-    async def _commit(self, entries: tuple[Entry, ...]) -> Event:
+    async def _commit(self, entries: tuple[Entry, ...], fate: Fate | None = None) -> Event:
         try:
-            await self._around.recorder.submit(entries)
-        except StoreError as error:
+            receipt = self._around.recorder.submit(entries)
+            # From here on the store owns the write, also where the client leaves while we wait.
+            self.sighting.fate = fate
+            await receipt
+        except GatewayError as error:
             self.sighting.fate = None
             return self._note(error, Event.COMMIT_FAILED)
         return Event.COMMITTED

@@ -63,6 +63,8 @@ class Event(_Name):
     CLIENT_LEFT = auto()
     SHUT_DOWN = auto()
     """We are stopping and the drain time is over."""
+    FAULTED = auto()
+    """Something of ours broke where nothing should: to be mended, and still one fate."""
 
 
 class Command(_Name):
@@ -98,16 +100,25 @@ class Transition:
 START: Final = Transition(State.READING, (Command.READ,))
 
 _LEFT: Final = Transition(State.ENDED, (Command.ABORT_BACKEND, Command.SETTLE), Fate.CLIENT_GONE)
-_STOPPED: Final = Transition(
+_NO_ANSWER: Final = Transition(
+    State.ENDED,
+    (Command.ABORT_BACKEND, Command.SETTLE, Command.ANSWER_ERROR),
+    Fate.FAILED,
+)
+_CUT: Final = Transition(
     State.ENDED,
     (Command.ABORT_BACKEND, Command.SETTLE, Command.RELAY_BREAK),
     Fate.CUT,
 )
 
+_UNPROMISED: Final = Transition(State.ENDED, (Command.ANSWER_ERROR,))
+"""Nothing is on record and nothing was forwarded: the caller is told, and no fate is sealed."""
+
 TABLE: Final[Mapping[tuple[State, Event], Transition]] = MappingProxyType(
     {
         (State.READING, Event.REQUEST_READ): Transition(State.DECIDING, (Command.DECIDE,)),
-        (State.READING, Event.REQUEST_UNREADABLE): Transition(State.ENDED, (Command.ANSWER_ERROR,)),
+        (State.READING, Event.REQUEST_UNREADABLE): _UNPROMISED,
+        (State.READING, Event.FAULTED): _UNPROMISED,
         (State.READING, Event.CLIENT_LEFT): Transition(State.ENDED),
         (State.READING, Event.SHUT_DOWN): Transition(State.ENDED),
         (State.DECIDING, Event.PERMITTED): Transition(State.PERSISTING, (Command.PERSIST,)),
@@ -116,9 +127,11 @@ TABLE: Final[Mapping[tuple[State, Event], Transition]] = MappingProxyType(
             (Command.PERSIST_REFUSAL,),
             Fate.REFUSED,
         ),
-        (State.DECIDING, Event.DECISION_FAILED): Transition(State.ENDED, (Command.ANSWER_ERROR,)),
+        (State.DECIDING, Event.DECISION_FAILED): _UNPROMISED,
+        (State.DECIDING, Event.FAULTED): _UNPROMISED,
         (State.PERSISTING, Event.COMMITTED): Transition(State.FORWARDING, (Command.FORWARD,)),
-        (State.PERSISTING, Event.COMMIT_FAILED): Transition(State.ENDED, (Command.ANSWER_ERROR,)),
+        (State.PERSISTING, Event.COMMIT_FAILED): _UNPROMISED,
+        (State.PERSISTING, Event.FAULTED): _UNPROMISED,
         # The record was queued and belongs to the store: its outcome is queued behind it.
         (State.PERSISTING, Event.CLIENT_LEFT): Transition(State.ENDED, (Command.SETTLE,), Fate.CLIENT_GONE),
         (State.PERSISTING, Event.SHUT_DOWN): Transition(
@@ -127,17 +140,15 @@ TABLE: Final[Mapping[tuple[State, Event], Transition]] = MappingProxyType(
             Fate.CUT,
         ),
         (State.PERSISTING_REFUSAL, Event.COMMITTED): Transition(State.ENDED, (Command.ANSWER_REFUSAL,)),
-        (State.PERSISTING_REFUSAL, Event.COMMIT_FAILED): Transition(State.ENDED, (Command.ANSWER_ERROR,)),
+        (State.PERSISTING_REFUSAL, Event.COMMIT_FAILED): _UNPROMISED,
+        (State.PERSISTING_REFUSAL, Event.FAULTED): _UNPROMISED,
         (State.PERSISTING_REFUSAL, Event.CLIENT_LEFT): Transition(State.ENDED),
         (State.PERSISTING_REFUSAL, Event.SHUT_DOWN): Transition(State.ENDED),
         (State.FORWARDING, Event.HEAD_ARRIVED): Transition(State.RELAYING, (Command.RELAY_HEAD,)),
-        (State.FORWARDING, Event.BACKEND_FAILED): Transition(
-            State.ENDED,
-            (Command.ABORT_BACKEND, Command.SETTLE, Command.ANSWER_ERROR),
-            Fate.FAILED,
-        ),
+        (State.FORWARDING, Event.BACKEND_FAILED): _NO_ANSWER,
+        (State.FORWARDING, Event.FAULTED): _NO_ANSWER,
         (State.FORWARDING, Event.CLIENT_LEFT): _LEFT,
-        (State.FORWARDING, Event.SHUT_DOWN): _STOPPED,
+        (State.FORWARDING, Event.SHUT_DOWN): _CUT,
         (State.RELAYING, Event.CHUNK_ARRIVED): Transition(State.RELAYING, (Command.RELAY_CHUNK,)),
         (State.RELAYING, Event.BODY_COMPLETED): Transition(
             State.ENDED,
@@ -149,23 +160,12 @@ TABLE: Final[Mapping[tuple[State, Event], Transition]] = MappingProxyType(
             (Command.SETTLE, Command.RELAY_END),
             Fate.FAILED,
         ),
-        (State.RELAYING, Event.BODY_BROKE_OFF): Transition(
-            State.ENDED,
-            (Command.ABORT_BACKEND, Command.SETTLE, Command.RELAY_BREAK),
-            Fate.CUT,
-        ),
+        (State.RELAYING, Event.BODY_BROKE_OFF): _CUT,
+        (State.RELAYING, Event.FAULTED): _CUT,
         (State.RELAYING, Event.CLIENT_LEFT): _LEFT,
-        (State.RELAYING, Event.SHUT_DOWN): _STOPPED,
+        (State.RELAYING, Event.SHUT_DOWN): _CUT,
     },
 )
-
-UNDECIDED: Final = frozenset({Event.REQUEST_UNREADABLE, Event.DECISION_FAILED, Event.COMMIT_FAILED})
-"""Events after which there is no record, or none that the store promises."""
-
-
-def step(state: State, event: Event) -> Transition:
-    """Return what follows. Raises KeyError for an event that the table does not foresee: a fault of ours."""
-    return TABLE[state, event]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from typing import Final
 from gateway.kernel.canon import canonical_bytes, digest
 from gateway.kernel.errors import InvalidPolicyError, Problem
 from gateway.kernel.types import JSON, Mode, Stage, Verdict
-from gateway.policy.conditions import Condition, ConditionError, compile_condition
+from gateway.policy.conditions import Condition, compile_condition
 from gateway.policy.document import Node, read_document
+from gateway.policy.operators import ConditionError
 from gateway.policy.plan import PLAN_ENTRIES_MAX, ActionPlan, CompiledRule, build_plan, make_rule
 from gateway.policy.shape import RULE_STAGES, PolicyShape, RuleShape, kind, read_shape
 from gateway.records.reasons import reason_codes
@@ -162,7 +163,7 @@ class _Compiler:
                 return Scope(everything=False, names=(value,))
             return Scope(everything=False, prefix=value)
         else:
-            wanted = "text"
+            wanted = "text that is not empty"
         message = f"rule {rule.rule_id}: {key} takes {wanted}, not {kind(value)}"
         self.problems.append(node.problem(message))
         return Scope(everything=False)
@@ -194,7 +195,8 @@ class _Compiler:
             except ConditionError as error:
                 place = node.key_problem if error.at_key else node.problem
                 self.problems.append(place(f"rule {rule.rule_id}: {error.message}"))
-        return found
+        # In the order of the hash, not of the text: policies of one hash explain themselves alike.
+        return sorted(found, key=lambda condition: condition.key)
 
 
 def _plans(

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from gateway.kernel.types import JSON
-from gateway.policy.conditions import Condition, as_decimal, is_missing, json_equality
+from gateway.policy.conditions import Condition
+from gateway.policy.operators import as_decimal, is_missing, json_equality
 
 
 def contradiction(conditions: Iterable[Condition]) -> str | None:

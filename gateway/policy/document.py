@@ -32,13 +32,15 @@ _NEARLY_NUMBER: Final = re.compile(
     r"[-+]?(?:0[bB][01_]+|0[oO]?[0-7_]+|0[xX][0-9a-fA-F_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"
     r"|(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
 )
+_ODD_BREAK: Final = re.compile("[\x85\u2028\u2029]")
+"""Line ends to YAML 1.1, plain characters to YAML 1.2 and JSON."""
 _WORDS: Final[dict[str, JSON]] = {"": None, "~": None, "null": None, "true": True, "false": False}
 _NEARLY_WORDS: Final = frozenset({"Null", "NULL", "True", "TRUE", "False", "FALSE"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One value of the document and where it stands. Lines and columns count from 1."""
+    """One value of the document and where it stands; lines and columns count from 1. Compared by identity."""
 
     value: JSON
     line: int
@@ -71,6 +73,8 @@ class Node:
         return Problem(message, self.key_line, self.key_column, self.pointer)
 
 
+_NODES: Final = frozenset({yaml.ScalarEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent})
+_ENDS: Final = frozenset({yaml.SequenceEndEvent, yaml.MappingEndEvent})
 _Place: TypeAlias = tuple[int, int]
 
 
@@ -96,15 +100,33 @@ def _decode(text: bytes, reader: _Reader) -> str:
     if len(text) > YAML_BYTES_MAX:
         reader.stop(f"{len(text)} bytes, and at most {YAML_BYTES_MAX} are read: split it into packs", 1, 1)
     try:
-        return text.decode("utf-8-sig")
+        decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         column = error.start - text.rfind(b"\n", 0, error.start)
         reader.stop("not UTF-8: save the document as UTF-8", line, column)
+    found = None if decoded.isascii() else _ODD_BREAK.search(decoded)
+    if found is not None:
+        line = decoded.count("\n", 0, found.start()) + 1
+        column = found.start() - decoded.rfind("\n", 0, found.start())
+        message = f"U+{ord(found[0]):04X} ends a line for some readers only: write it as an escape"
+        reader.stop(message, line, column)
+    return decoded
 
 
 def _place(mark: Any) -> _Place:
     return mark.line + 1, mark.column + 1
+
+
+_NO_MEMBERS: Final[dict[str, Node]] = {}
+_NO_ITEMS: Final[list[Node]] = []
+
+
+def _containers(value: JSON) -> tuple[dict[str, Node], list[Node]]:
+    """Return what a node needs to hold others; scalars, which hold none, share one pair."""
+    if isinstance(value, dict):
+        return {}, _NO_ITEMS
+    return _NO_MEMBERS, ([] if isinstance(value, list) else _NO_ITEMS)
 
 
 def _first_line(error: Exception) -> str:
@@ -128,17 +150,18 @@ class _Reader:
         raise InvalidPolicyError([*self._problems, Problem(message, line, column)], source=self._source)
 
     def take(self, event: Any) -> None:
-        place = _place(event.start_mark)
-        if isinstance(event, yaml.AliasEvent):
-            self.stop(f"alias `*{event.anchor}`: write the value out, aliases are not read", *place)
-        if isinstance(event, yaml.DocumentStartEvent):
+        kind = event.__class__
+        if kind in _NODES:
+            self._take_node(event, _place(event.start_mark))
+        elif kind in _ENDS:
+            self._open.pop()
+        elif kind is yaml.AliasEvent:
+            message = f"alias `*{event.anchor}`: write the value out, aliases are not read"
+            self.stop(message, *_place(event.start_mark))
+        elif kind is yaml.DocumentStartEvent:
             self._documents += 1
             if self._documents > 1:
-                self.stop("a second document: one file holds one policy", *place)
-        elif isinstance(event, yaml.NodeEvent):
-            self._take_node(event, place)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            self._open.pop()
+                self.stop("a second document: one file holds one policy", *_place(event.start_mark))
 
     def finish(self) -> Node:
         if self._problems:
@@ -155,7 +178,7 @@ class _Reader:
             self._report(f"anchor `&{event.anchor}`: anchors are not read", place)
         if event.tag is not None:
             self._report(f"tag `{event.tag}`: tags are not read", place)
-        scalar = isinstance(event, yaml.ScalarEvent)
+        scalar = event.__class__ is yaml.ScalarEvent
         if self._expects_key():
             self._take_key(event, place, scalar=scalar)
         elif scalar:
@@ -191,7 +214,8 @@ class _Reader:
             step, key_place = self._key
         elif parent is not None:
             step = len(parent.items)
-        node = Node(value, *place, *key_place, parent, step, {}, [])
+        members, items = _containers(value)
+        node = Node(value, place[0], place[1], key_place[0], key_place[1], parent, step, members, items)
         if parent is None:
             self._root = node
         elif isinstance(step, str):

@@ -51,14 +51,14 @@ def lint_policy(policy: CompiledPolicy) -> tuple[Finding, ...]:
         _Rule(shape, compiled, scope)
         for shape, compiled, scope in zip(policy.shape.rules, policy.rules, policy.scopes, strict=True)
     ]
-    findings = [*_lint_document(policy, rules)]
+    findings = [*_lint_document(policy, rules), *_lint_types(rules)]
     for rule in rules:
         for check in _RULE_CHECKS:
             findings.extend(check(policy, rule, rules))
     return tuple(sorted(findings, key=lambda finding: (finding.problem.line, finding.problem.column)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Rule:
     """A rule as written, as compiled, and what it covers."""
 
@@ -71,9 +71,9 @@ class _Rule:
         return f"rule {self.compiled.rule_id}"
 
     def placed(self) -> Iterator[tuple[Condition, Node]]:
-        """Yield each condition with its place; compiled conditions stand in the order written."""
-        nodes = [node for item in self.shape.all_of for node in item.members.values()]
-        nodes += [node for item in self.shape.any_of or () for node in item.members.values()]
+        """Yield each condition with its place; compiled conditions of one object are sorted by key."""
+        objects = [*self.shape.all_of, *(self.shape.any_of or ())]
+        nodes = [item.members[key] for item in objects for key in sorted(item.members)]
         yield from zip(self.compiled.conditions, nodes, strict=True)
 
     def problem(self, message: str) -> Problem:
@@ -255,18 +255,20 @@ def _check_queries(policy: CompiledPolicy, rule: _Rule, rules: Sequence[_Rule]) 
         yield _warning("silent-queries", rule.problem(message))
 
 
-def _check_types(policy: CompiledPolicy, rule: _Rule, rules: Sequence[_Rule]) -> Iterator[Finding]:
-    del policy
-    earlier = rules[: rules.index(rule)]
-    for condition, node in rule.placed():
-        wanted = _classes(condition)
-        for other in earlier:
-            for compared in other.compiled.conditions:
-                clash = compared.field == condition.field and wanted and _classes(compared)
-                if clash and not wanted & clash and _overlap(rule.scope, other.scope):
+def _lint_types(rules: Sequence[_Rule]) -> Iterator[Finding]:
+    compared: dict[str, list[tuple[_Rule, frozenset[str]]]] = {}
+    for rule in rules:
+        for condition, node in rule.placed():
+            wanted = _classes(condition)
+            if not wanted:
+                continue
+            earlier = compared.setdefault(condition.field, [])
+            for other, classes in earlier:
+                if not wanted & classes and _overlap(rule.scope, other.scope):
                     message = f"{rule.named} and {other.named} compare {condition.field} as different types"
                     yield _error("type-clash", node.key_problem(message))
-                    return
+                    break
+            earlier.append((rule, wanted))
 
 
 _SAME: Final = {"integer": "number", "rate": "number", "amount": "number", "pattern_text": "text"}
@@ -302,6 +304,5 @@ _RULE_CHECKS: Final[tuple[_Check, ...]] = (
     _check_outranked,
     _check_memory,
     _check_queries,
-    _check_types,
     _check_stage,
 )

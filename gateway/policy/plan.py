@@ -12,7 +12,8 @@ from typing import Final
 
 from gateway.kernel.canon import canonical_bytes
 from gateway.kernel.types import JSON, JSONObject, Stage, Verdict
-from gateway.policy.conditions import MATCHED_CHARS_MAX, MEMORY_FIELD, Condition, FactView, Test
+from gateway.policy.conditions import MEMORY_FIELD, Condition
+from gateway.policy.operators import MATCHED_CHARS_MAX, FactView, Test
 
 IMPLIED_REQUIREMENT: Final = "REQUIRED_EVIDENCE"
 """Rule id under which required evidence is enforced where the policy has no plain REQUIREMENTS rule."""
@@ -48,7 +49,7 @@ class CompiledRule:
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """Every condition of the rule, in the order written."""
+        """Every condition of the rule: object by object as written, in each by key."""
         return self.all_of + tuple(item for group in self.any_of or () for item in group)
 
 

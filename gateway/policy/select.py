@@ -34,7 +34,7 @@ class PolicySet:
                     if first is not policy:
                         problems.append(_clash(name, first, policy))
         if problems:
-            raise InvalidPolicyError(problems, source=problems[0].message)
+            raise InvalidPolicyError(problems, source="the policies of the configuration")
         hashes = {"main": self.main.policy_hash, "packs": [pack.policy_hash for pack in self.packs]}
         longest_first = sorted(prefixed.items(), key=lambda item: (-len(item[0]), item[0]))
         object.__setattr__(self, "digest", digest(hashes))

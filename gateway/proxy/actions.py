@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Sequence
-from hashlib import sha256
-from typing import Final
 
 import orjson
 
 from gateway.auth.keys import Principal
+from gateway.auth.signature import SIGNATURE_HEADER, check_signature
 from gateway.kernel.bounds import EVENT_BODY_BYTES_MAX
-from gateway.kernel.errors import (
-    ForbiddenError,
-    InvalidRequestError,
-    NotFoundError,
-    UnauthorizedError,
-)
+from gateway.kernel.errors import ForbiddenError, InvalidRequestError, NotFoundError
 from gateway.kernel.ids import is_ulid
 from gateway.kernel.parse import parse_json
 from gateway.kernel.types import JSONObject
@@ -26,10 +19,6 @@ from gateway.live import Live
 from gateway.pipeline.decisions import Decisions
 from gateway.records.request import validate_request
 from gateway.wire.errors import v0_error_body
-
-_SIGNATURE: Final = "x-lumyn-signature"
-_SIGNED: Final = Principal("signed", None, operator=True)
-"""Whoever holds the signing secret runs the service that asks."""
 
 
 class ActionGate:
@@ -71,6 +60,8 @@ class ActionGate:
         decision_id = client.path.split("/")[3]
         body = await client.read()
         scope = self._authenticate(client, body).scope
+        if not is_ulid(decision_id):
+            raise NotFoundError("not found")
         payload = parse_json(body)
         if not isinstance(payload, dict):
             raise InvalidRequestError("the body must be a JSON object", pointer="")
@@ -80,8 +71,11 @@ class ActionGate:
         data = payload.get("data", {})
         if not isinstance(data, dict):
             raise InvalidRequestError("payload.data must be an object", pointer="/data")
-        event_id = await self._decisions.append_event(scope, decision_id, kind.strip(), data)
-        await client.send(200, orjson.dumps({"event_id": event_id}))
+        appended = await self._decisions.append_event(scope, decision_id, kind.strip(), data)
+        answer = {"event_id": appended.event_id}
+        if appended.memory_id is not None:
+            answer["memory_id"] = appended.memory_id
+        await client.send(200, orjson.dumps(answer))
 
     async def _policy(self, client: HttpClient) -> None:
         self._authenticate(client, b"")
@@ -106,23 +100,17 @@ class ActionGate:
         """With a signing secret every call on `/v0` is signed; without one the API key says who asks."""
         if self._secret is None:
             return self._live.snapshot.keys.principal(client.header("authorization"))
-        presented = (client.header(_SIGNATURE) or "").strip()
-        if not presented:
-            raise UnauthorizedError("no signature", hint="send x-lumyn-signature: sha256:<hmac of the body>")
-        wanted = "sha256:" + hmac.new(self._secret, body, sha256).hexdigest()
-        if not hmac.compare_digest(wanted.encode(), presented.encode("utf-8", "surrogateescape")):
-            raise UnauthorizedError("the signature does not fit the body", code="AUTH_INVALID_SIGNATURE")
-        return _SIGNED
+        return check_signature(self._secret, body, client.header(SIGNATURE_HEADER))
 
 
 def _check_cover(principal: Principal, request: JSONObject) -> None:
-    """A key with a tenant decides for that tenant and for no other."""
+    """A key decides for its own tenant and for no other; one without a tenant for requests that name none."""
     action_type = request["action"]["type"]
     if not principal.may(action_type):
         raise ForbiddenError(f"key `{principal.name}` does not cover `{action_type}`", pointer="/action/type")
-    if principal.tenant is not None and request["subject"].get("tenant_id") != principal.tenant:
+    if not principal.operator and request["subject"].get("tenant_id") != principal.tenant:
         raise ForbiddenError(
             f"key `{principal.name}` belongs to another tenant",
             pointer="/subject/tenant_id",
-            hint="send the key's own tenant_id",
+            hint="send the key's own tenant_id, or none where it has none",
         )

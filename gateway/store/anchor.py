@@ -39,20 +39,25 @@ def anchor_path(database: Path) -> Path:
 
 
 class AnchorFile:
-    """Appends heads to a file; several processes may share it (lines are far below PIPE_BUF)."""
+    """Appends heads to a file, where there is one, and tells the hook. Raises OSError where it cannot open.
 
-    def __init__(self, path: Path, on_head: OnHead | None = None) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    Several processes may share the file: one line is one write to its end.
+    """
+
+    def __init__(self, path: Path | None, on_head: OnHead | None = None) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._descriptor = -1 if path is None else os.open(path, flags, 0o600)
         self._on_head = on_head
-        self._last_seq = -1
+        self._last = ("", -1)
 
     def write(self, head: Head) -> None:
         """Append a head, unless it is the one written last. Raises OSError."""
-        if head.seq == self._last_seq:
+        if head.seq < 0 or (head.writer, head.seq) == self._last:
             return
         line = f"{head.seq} {head.link.hex()} {head.at_ms} {head.writer}\n"
-        os.write(self._descriptor, line.encode())
-        self._last_seq = head.seq
+        if self._descriptor >= 0:
+            os.write(self._descriptor, line.encode())
+        self._last = (head.writer, head.seq)
         if self._on_head is not None:
             self._on_head(head)
 

@@ -12,10 +12,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.kernel.types import Scope, Tenant
+from gateway.records.proof import Proof
 from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
+
+MEMORY_ITEMS_MAX: Final = 10_000
+"""Memory items in one read: some 5 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,10 @@ class Store(Protocol):
 
     async def policy(self, policy_hash: str) -> PolicyEntry | None:
         """Return a policy that decided, by its hash."""
+        ...
+
+    async def proof(self, entry_id: str) -> Proof | None:
+        """Return an entry's place in the ledger, or None where it is not known."""
         ...
 
     async def dangling(self, *, limit: int) -> tuple[DecisionEntry, ...]:

@@ -1,8 +1,7 @@
 """The store on SQLite: WAL, `synchronous=FULL`, one writing connection, a few reading ones.
 
 Each connection is an aiosqlite one and so has a thread of its own. A batch, and each read, is one function
-run on that thread: `aiosqlite.Connection._execute`, an internal of the pinned library, is the one door
-for that (its public calls hop once a statement); tests/unit/gateway/store/test_sqlite.py holds it.
+run on that thread (`sqlite_driver.run`).
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
@@ -18,21 +17,24 @@ import aiosqlite
 
 from gateway.kernel.bounds import PAGE_DECISIONS_MAX, STORE_COMMIT_S
 from gateway.kernel.clock import Clock, Randomness
-from gateway.kernel.errors import StoreSetupError, StoreUnavailableError
+from gateway.kernel.errors import InvalidRequestError, StoreSetupError, StoreUnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Scope, Tenant
+from gateway.records.proof import Proof
 from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
 from gateway.store import sqlite_read as read
 from gateway.store.anchor import AnchorFile, OnHead, anchor_path
 from gateway.store.ledger import Ledger
 from gateway.store.live import claim
 from gateway.store.place import prepare
-from gateway.store.port import DecisionFilter, Page, Receipt, StoreHealth
+from gateway.store.port import MEMORY_ITEMS_MAX, DecisionFilter, Page, Receipt, StoreHealth
+from gateway.store.proof import sqlite_proof
 from gateway.store.rows import seal
 from gateway.store.sqlite_commit import STATEMENTS_CACHED, SqliteLedger
+from gateway.store.sqlite_driver import SqliteDriver, hold_open, run
 from gateway.store.sqlite_schema import migrate
 from gateway.store.unknown import sweep
-from gateway.store.writer import CommitError, Group, GroupWriter, Outcome
+from gateway.store.writer import CommitError, GroupWriter
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,10 +44,6 @@ READERS: Final = 2
 BUSY_S: Final = STORE_COMMIT_S - 0.5
 """How long SQLite waits for another process's lock: a little less than a commit may take in all."""
 READ_CACHE_KIB: Final = 8 * 1024
-SETTLE_ROUNDS: Final = 10
-"""The watermark costs a commit of its own: every tenth round of chores is enough."""
-MEMORY_ITEMS_MAX: Final = 10_000
-"""Memory items in one read: some 5 MB."""
 
 
 async def open_sqlite(
@@ -78,14 +76,16 @@ async def open_sqlite(
             writing = await undo.enter_async_context(_connect(place, busy_s, cached=STATEMENTS_CACHED))
             ledger = await run(writing, _prepare_writing, str(place), writer, clock.wall_ms())
             reading = []
-            for _ in range(readers):
+            for _ in range(readers + 1):
                 reading.append(await undo.enter_async_context(_connect(place, busy_s, cached=32)))
                 await run(reading[-1], _prepare_reading)
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "").startswith("SQLITE_IOERR"):
+                hold_open(place)
             raise _setup_error(place, error) from error
         except OSError as error:
             raise StoreSetupError(f"cannot open {place}: {error.strerror}: {error.filename}") from error
-        driver = SqliteDriver(writing, ledger, anchor, clock)
+        driver = SqliteDriver(writing, reading.pop(), ledger, anchor, clock)
         return SqliteStore(place, driver, reading, clock, undo.pop_all())
 
 
@@ -152,6 +152,10 @@ class SqliteStore:
         """Return a policy that decided, by its hash."""
         return await self._read(read.policy, policy_hash)
 
+    async def proof(self, entry_id: str) -> Proof | None:
+        """Return an entry's place in the ledger, or None where it is not known."""
+        return await self._read(sqlite_proof, entry_id)
+
     async def dangling(self, *, limit: int) -> tuple[DecisionEntry, ...]:
         """Return decisions that await an outcome and have none, oldest first."""
         return await self._read(read.dangling, limit)
@@ -191,6 +195,8 @@ class SqliteStore:
             return
         self._closed = True
         await self._group_writer.close()
+        if self.health().fatal:
+            hold_open(self._path)
         await self._resources.aclose()
 
     async def _read(
@@ -201,72 +207,19 @@ class SqliteStore:
         connection = await self._free.get()
         try:
             return await run(connection, query, *args, **kwargs)
+        except UnicodeEncodeError as error:
+            raise InvalidRequestError("what is asked for is no text") from error
         except sqlite3.Error as error:
             raise StoreUnavailableError(f"the store cannot be read: {error}", retry_after_s=1.0) from error
         finally:
             self._free.put_nowait(connection)
 
 
-class SqliteDriver:
-    """The `Driver` of the group writer: one hop to the writing thread a batch."""
-
-    def __init__(
-        self, connection: aiosqlite.Connection, ledger: SqliteLedger, anchor: AnchorFile, clock: Clock
-    ) -> None:
-        self.writer = ledger.ledger.writer
-        self._connection = connection
-        self._ledger = ledger
-        self._anchor = anchor
-        self._clock = clock
-        self._rounds = 0
-
-    async def commit(self, groups: Sequence[Group]) -> Sequence[Outcome]:
-        """Make a batch durable."""
-        return await self._hop(self._ledger.commit, groups)
-
-    async def probe(self) -> None:
-        """Make one small durable write."""
-        await self._hop(self._ledger.probe)
-
-    async def settle(self, number: int) -> None:
-        """Note that nothing of a dead writer is open any more. Raises `CommitError`."""
-        await self._hop(self._ledger.note_dead, number)
-
-    async def chores(self, *, last: bool) -> None:
-        """Anchor the head; every so often, and at last, store how far all is settled."""
-        self._rounds += 1
-        await self._hop(
-            self._do_chores,
-            self._clock.wall_ms(),
-            settle=last or self._rounds % SETTLE_ROUNDS == 0,
-            last=last,
-        )
-
-    def _do_chores(self, now_ms: int, *, settle: bool, last: bool) -> None:
-        if settle:
-            self._ledger.note_settled(last=last)
-        try:
-            self._anchor.write(self._ledger.ledger.head(now_ms))
-        except OSError as error:
-            raise CommitError(f"cannot write the anchor: {error}", fatal=False) from error
-
-    async def _hop(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await run(self._connection, lambda _: function(*args, **kwargs))
-
-
-async def run(
-    connection: aiosqlite.Connection,
-    function: Callable[Concatenate[sqlite3.Connection, P], T],
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> T:
-    """Run a function of the plain connection on the connection's own thread, in one hop."""
-    hop: Callable[..., Awaitable[T]] = connection._execute  # noqa: SLF001 - see the module's docstring
-    return await hop(function, connection._conn, *args, **kwargs)  # noqa: SLF001 - as above
-
-
 def _connect(path: Path, busy_s: float, *, cached: int) -> aiosqlite.Connection:
-    return aiosqlite.connect(path, timeout=busy_s, isolation_level=None, cached_statements=cached)
+    connection = aiosqlite.connect(path, timeout=busy_s, isolation_level=None, cached_statements=cached)
+    # A program that never closes its store must still be able to end: what it was told is kept is kept.
+    connection._thread.daemon = True  # noqa: SLF001 - see the module's docstring
+    return connection
 
 
 def _prepare_writing(connection: sqlite3.Connection, path: str, writer: str, now_ms: int) -> SqliteLedger:
@@ -278,6 +231,7 @@ def _prepare_writing(connection: sqlite3.Connection, path: str, writer: str, now
         )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = ON")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
     migrate(connection, path)
     number, position = connection.execute(
         "INSERT INTO writers (writer, started_ms, after_position) "
@@ -289,6 +243,7 @@ def _prepare_writing(connection: sqlite3.Connection, path: str, writer: str, now
 
 def _prepare_reading(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA fullfsync = ON")
     connection.execute(f"PRAGMA cache_size = -{READ_CACHE_KIB}")
 
 

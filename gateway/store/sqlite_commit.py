@@ -15,6 +15,9 @@ from gateway.store.rows import COLUMNS, Sealed
 from gateway.store.sift import needs_care, questions, sift
 from gateway.store.writer import CommitError, Group, Outcome
 
+CHECKPOINT_PAGES: Final = 4_000
+"""WAL frames (16 MiB) at which the writer itself moves what is left into the database, so that the WAL
+begins anew and stays this size. Most has been moved by then, on another thread; see `sqlite.py`."""
 ROWS_MAX: Final = 64
 """Rows in one statement. One statement is kept prepared for each count up to this one: about 1 MB."""
 STATEMENTS_CACHED: Final = ROWS_MAX + 16
@@ -69,6 +72,15 @@ class SqliteLedger:
     def probe(self) -> None:
         """Write and flush a page: the watermark of writer 0, which is none."""
         self._settle(0, self.ledger.open_decisions.settled_up_to(last=False))
+
+    def checkpoint(self) -> None:
+        """Move what is left in the WAL into the database. Where it is only locked or full, later will do."""
+        try:
+            checkpoint(self._connection)
+        except sqlite3.Error as error:
+            failure = commit_error(error)
+            if failure.fatal:
+                raise failure from error
 
     def _settle(self, number: int, position: int) -> None:
         try:
@@ -139,6 +151,15 @@ class _Transaction:
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+
+
+def checkpoint(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Move WAL frames into the database without blocking anyone; return how many there are, and are moved.
+
+    We do this ourselves because SQLite's own, after a commit, swallows a failed flush. Raises sqlite3.Error.
+    """
+    _, frames, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return frames, moved
 
 
 def commit_error(error: sqlite3.Error) -> CommitError:

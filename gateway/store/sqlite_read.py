@@ -8,9 +8,9 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Final
 
-from gateway.kernel.errors import InvalidRequestError
 from gateway.kernel.types import EveryTenant, Scope, Tenant
 from gateway.records.types import DecisionEntry, EventEntry, MemoryEntry, PolicyEntry
+from gateway.store.cursor import cursor_after, place_of
 from gateway.store.ledger import SETTLED_WHOLLY
 from gateway.store.port import DecisionFilter, Page
 from gateway.store.rows import ENTRY_LIST, decision_of, event_of, memory_of, policy_of
@@ -55,6 +55,8 @@ def decisions(
     more, more_values = _wanted(wanted)
     before, before_values = _before(cursor)
     index = "decisions_by_time" if isinstance(scope, EveryTenant) else "decisions_by_tenant"
+    if wanted.correlation_id is not None:
+        index = "decisions_by_correlation"
     sql = (
         f"SELECT position, {ENTRY_LIST} FROM entries INDEXED BY {index} "  # noqa: S608 - constants
         f"WHERE kind = 'decision'{condition}{more}{before} ORDER BY at_ms DESC, position DESC LIMIT ?"
@@ -62,7 +64,7 @@ def decisions(
     rows = connection.execute(sql, (*values, *more_values, *before_values, limit + 1)).fetchall()
     found = tuple(decision_of(row[1:]) for row in rows[:limit])
     last = rows[limit - 1] if len(rows) > limit else None
-    return Page(found, None if last is None else f"{last[4]}-{last[0]}")
+    return Page(found, None if last is None else cursor_after(last[4], last[0]))
 
 
 def memory(
@@ -142,14 +144,5 @@ def _wanted(wanted: DecisionFilter) -> tuple[str, list[Any]]:
 
 
 def _before(cursor: str | None) -> tuple[str, tuple[int, ...]]:
-    """Turn a cursor, `<at_ms>-<position>` of the last decision seen, into its condition."""
-    if cursor is None:
-        return "", ()
-    at_ms, dash, position = cursor.partition("-")
-    if not dash or not _is_count(at_ms) or not _is_count(position):
-        raise InvalidRequestError("not a cursor of ours", pointer="/cursor", hint="use next_cursor as given")
-    return " AND (at_ms, position) < (?, ?)", (int(at_ms), int(position))
-
-
-def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= 18
+    """Turn a cursor into its condition."""
+    return ("", ()) if cursor is None else (" AND (at_ms, position) < (?, ?)", place_of(cursor))

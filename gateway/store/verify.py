@@ -105,7 +105,7 @@ def verify_sqlite(
             sealed = sealed_heads(connection)
         finally:
             connection.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError) as error:  # ValueError: damage even in what SQLite says of it
         raise RecordError(f"{path} cannot be read: {error}", hint="restore from an export") from error
     starts = range(first, last + 1, CHUNK_POSITIONS)
     spans = [(start, min(start + CHUNK_POSITIONS, last + 1)) for start in starts]
@@ -149,7 +149,7 @@ def check_span(
                 continue
             part.records += 1
             _check_row(part, row, writer, anchored)
-    except (sqlite3.Error, ValueError, UnicodeError) as error:
+    except (sqlite3.Error, ValueError) as error:
         part.faults.append(Fault(position + 1, "unknown", -1, "", f"the file is damaged here: {error}"))
     finally:
         connection.close()

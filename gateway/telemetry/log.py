@@ -45,15 +45,25 @@ class _Quiet(QueueHandler):
             return
 
 
+class _Writer(QueueListener):
+    def __init__(self, lines: queue.Queue[logging.LogRecord | None], out: logging.Handler) -> None:
+        super().__init__(lines, out)
+        self._lines = lines
+
+    def enqueue_sentinel(self) -> None:
+        """Wait for room: the end must be heard also where the terminal is slow."""
+        self._lines.put(None)
+
+
 def start_log(level: str) -> QueueListener:
     """Send the `lumyn` logger's lines to standard error; stop the returned listener at the end."""
-    lines: queue.Queue[logging.LogRecord] = queue.Queue(_LINES_MAX)
+    lines: queue.Queue[logging.LogRecord | None] = queue.Queue(_LINES_MAX)
     out = logging.StreamHandler(sys.stderr)
     out.setFormatter(JsonFormatter())
     LOG.handlers[:] = [_Quiet(lines)]
     LOG.setLevel(level.upper())
     LOG.propagate = False
-    listener = QueueListener(lines, out)
+    listener = _Writer(lines, out)
     listener.start()
     return listener
 

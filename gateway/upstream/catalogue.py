@@ -105,12 +105,12 @@ class ModelCatalogue:
 
     async def send(  # noqa: D102 - as the port says
         self,
-        method: str,  # noqa: ARG002
+        method: str,  # noqa: ARG002 - the port's signature
         path: str,
-        headers: Sequence[tuple[bytes, bytes]],  # noqa: ARG002
-        body: bytes,  # noqa: ARG002
+        headers: Sequence[tuple[bytes, bytes]],  # noqa: ARG002 - the port's signature
+        body: bytes,  # noqa: ARG002 - the port's signature
         *,
-        first_byte_s: float,  # noqa: ARG002
+        first_byte_s: float,  # noqa: ARG002 - the port's signature
     ) -> LocalAnswer:
         if self._asked and len(self._answered) < len(self._asked):
             await self.refresh()

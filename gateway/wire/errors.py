@@ -43,7 +43,7 @@ def openai_error(error: GatewayError) -> JSONObject:
     return {
         "message": message,
         "type": _openai_type(error),
-        "param": None if error.pointer is None else dotted(error.pointer),
+        "param": dotted(error.pointer) if error.pointer else None,
         "code": _OPENAI_CODES.get(error.code, error.code),
     }
 

@@ -12,48 +12,44 @@ from decimal import Decimal
 
 STAGES = ["REQUIREMENTS", "HARD_BLOCKS", "ESCALATIONS", "TRUST_PATHS"]
 STRICTEST_FIRST = ["ABSTAIN", "QUERY", "ESCALATE", "TRUST"]
-SUFFIXES = ["_not_in", "_present", "_matches", "_gte", "_lte", "_is", "_ne", "_in", "_gt", "_lt"]
-WHOLE_NUMBERS = ["previous_refund_count_90d", "customer_age_days"]
+KINDS = {"fx_rate_to_usd": "rate", "previous_refund_count_90d": "whole", "customer_age_days": "whole"}
+OPERATORS = ["not_in", "present", "matches", "gte", "lte", "is", "ne", "in", "gt", "lt", "any", "all"]
 
 
 def decide(policy: dict, request: dict, failure_score: float = 0.0) -> dict:
     """Return the decision of one policy on one valid request."""
     advised = decide_once(policy, request, failure_score)
     unadvised = decide_once(policy, request, 0.0)
-    strictness = STRICTEST_FIRST.index
-    if strictness(unadvised["verdict"]) < strictness(advised["verdict"]):
+    if min(unadvised["verdict"], advised["verdict"], key=STRICTEST_FIRST.index) != advised["verdict"]:
         advised["verdict"] = unadvised["verdict"]
         advised["matched_rules"].append(("MEMORY_FLOOR", "ESCALATIONS", unadvised["verdict"]))
         advised["reason_codes"].append("MEMORY_NEVER_LOOSENS")
-        advised["queries"] = questions(policy, request, failure_score, advised)
+        advised["queries"] = questions(policy, request, advised)
     return advised
 
 
 def decide_once(policy: dict, request: dict, score: float) -> dict:
     """Return the decision with this failure score, without regard to what another score would give."""
-    rules = [rule for stage in STAGES for rule in policy["rules"] if rule["stage"] == stage]
-    rules = [rule for rule in rules if applies(rule, request["action"]["type"])]
+    rules = [rule for rule in policy["rules"] if applies(rule, request["action"]["type"])]
     missing = missing_keys(policy, request)
     faults = faulty_fields(rules, policy, request, score)
     matched = [rule for rule in rules if matches(rule, policy, request, missing, score)]
     if missing and not any(is_plain_requirement(rule) for rule in rules):
-        implied = row("REQUIRED_EVIDENCE", "REQUIREMENTS", "QUERY", "MISSING_EVIDENCE")
-        requirements = [rule for rule in matched if rule["stage"] == "REQUIREMENTS"]
-        matched = [*requirements, implied, *[rule for rule in matched if rule["stage"] != "REQUIREMENTS"]]
+        matched.append(row("REQUIRED_EVIDENCE", "REQUIREMENTS", "QUERY", "MISSING_EVIDENCE"))
     if not matched:
         defaults = policy["defaults"]
         matched = [row("DEFAULT", "DEFAULT", defaults["default_verdict"], defaults["default_reason_code"])]
     if faults:
-        escalation = row("EVIDENCE_TYPES", "ESCALATIONS", "ESCALATE", "EVIDENCE_TYPE_INVALID")
-        early = [rule for rule in matched if rule["stage"] not in {"TRUST_PATHS", "DEFAULT"}]
-        matched = [*early, escalation, *[rule for rule in matched if rule not in early]]
+        matched.append(row("EVIDENCE_TYPES", "ESCALATIONS", "ESCALATE", "EVIDENCE_TYPE_INVALID"))
+    # Sorting is stable: file order within a stage, and the engine's own row after the policy's.
+    matched.sort(key=lambda rule: [*STAGES, "DEFAULT"].index(rule["stage"]))
     decision = {
         "verdict": min((rule["then"]["verdict"] for rule in matched), key=STRICTEST_FIRST.index),
         "reason_codes": [code for rule in matched for code in rule["then"]["reason_codes"]],
         "matched_rules": [(rule["id"], rule["stage"], rule["then"]["verdict"]) for rule in matched],
         "faults": faults,
     }
-    decision["queries"] = questions(policy, request, score, decision)
+    decision["queries"] = questions(policy, request, decision)
     return decision
 
 
@@ -62,17 +58,17 @@ def row(rule_id: str, stage: str, verdict: str, code: str) -> dict:
     return {"id": rule_id, "stage": stage, "then": {"verdict": verdict, "reason_codes": [code]}}
 
 
-def questions(policy: dict, request: dict, score: float, decision: dict) -> list:
+def questions(policy: dict, request: dict, decision: dict) -> list:
     """Return the questions of a QUERY: only for what is missing or unusable."""
     if decision["verdict"] != "QUERY":
         return []
     by_id = {rule["id"]: rule for rule in policy["rules"]}
-    asked = []
-    for rule_id, _, _ in decision["matched_rules"]:
-        for query in by_id.get(rule_id, {}).get("then", {}).get("queries", []):
-            value = value_at(query["field"], request)
-            if query["field"] in decision["faults"] or is_missing(value):
-                asked.append((query["field"], query["question"]))
+    asked = [
+        (query["field"], query["question"])
+        for rule_id, _, _ in decision["matched_rules"]
+        for query in by_id.get(rule_id, {}).get("then", {}).get("queries", [])
+        if query["field"] in decision["faults"] or is_missing(value_at(query["field"], request))
+    ]
     # Missing evidence always fires some plain rule, the policy's own or the implied one.
     unasked = [key for key in missing_keys(policy, request) if f"evidence.{key}" not in dict(asked)]
     return asked + [(f"evidence.{key}", f"What is the {key.replace('_', ' ')}?") for key in unasked]
@@ -124,11 +120,9 @@ def matches(rule: dict, policy: dict, request: dict, missing: list, score: float
     return every and any(holds(item, policy, request, score) for item in rule.get("if_any", [{}]))
 
 
-def holds(condition_object: dict, policy: dict, request: dict, score: float) -> bool:
+def holds(conditions: dict, policy: dict, request: dict, score: float) -> bool:
     """Tell whether every condition of one object is true."""
-    return all(
-        test(key, resolve(operand, policy), request, score) for key, operand in condition_object.items()
-    )
+    return all(test(key, resolve(operand, policy), request, score) for key, operand in conditions.items())
 
 
 def resolve(operand: object, policy: dict) -> object:
@@ -140,26 +134,20 @@ def resolve(operand: object, policy: dict) -> object:
 
 def split(key: str) -> tuple[str, str]:
     """Return what a condition reads, and its operator."""
-    for suffix in SUFFIXES:
-        if key.endswith(suffix):
-            return key[: -len(suffix)], suffix[1:]
-    field, _, suffix = key.rpartition("_")
-    return field, suffix
+    operator = next(operator for operator in OPERATORS if key.endswith(f"_{operator}"))
+    return key.removesuffix(f"_{operator}"), operator
 
 
 def fact(field: str, request: dict, score: float) -> object:
     """Return the value that a condition compares."""
-    if field == "evidence.failure_similarity_score":
-        return score
-    if field == "amount_usd":
-        return amount_usd(request)
-    if field == "amount_currency":
-        return request["action"].get("amount", {}).get("currency")
-    if field == "tags":
-        return request["action"].get("tags", [])
-    if field == "subject.roles":
-        return request["subject"].get("roles", [])
-    return value_at(field, request)
+    special = {
+        "evidence.failure_similarity_score": score,
+        "amount_usd": amount_usd(request),
+        "amount_currency": request["action"].get("amount", {}).get("currency"),
+        "tags": request["action"].get("tags", []),
+        "subject.roles": request["subject"].get("roles", []),
+    }
+    return special[field] if field in special else value_at(field, request)
 
 
 def is_number(value: object) -> bool:
@@ -178,11 +166,8 @@ def amount_usd(request: dict) -> Decimal | None:
     amount = request["action"].get("amount", {})
     if amount.get("value") is None or amount.get("currency") is None:
         return None
-    value = Decimal(str(amount["value"]))
-    if amount["currency"] == "USD":
-        return value
-    rate = rate_of(request)
-    return None if rate is None else value * rate
+    rate = Decimal(1) if amount["currency"] == "USD" else rate_of(request)
+    return None if rate is None else Decimal(str(amount["value"])) * rate
 
 
 def test(key: str, operand: object, request: dict, score: float) -> bool:
@@ -197,10 +182,8 @@ def test(key: str, operand: object, request: dict, score: float) -> bool:
         return (not is_missing(value)) == operand
     if operator in {"any", "all"}:
         return {"any": any, "all": all}[operator](item in value for item in operand)
-    if operator == "is":
-        return same(value, operand)
-    if operator == "in":
-        return any(same(value, item) for item in operand)
+    if operator in {"is", "in"}:
+        return any(same(value, item) for item in ([operand] if operator == "is" else operand))
     if value is None or not has_type(wanted_types(key, operand), value):
         return False
     if operator in {"ne", "not_in"}:
@@ -222,13 +205,12 @@ def same(one: object, other: object) -> bool:
 def wanted_types(key: str, operand: object) -> list:
     """Return the types of which a present fact must be one; none means any."""
     field, operator = split(key)
-    if operator in {"present", "any", "all"} or field == "amount_currency":
+    if operator in {"present", "any", "all"} or field.startswith("amount_"):
         return ["rate"] if key == "evidence.fx_rate_to_usd_present" else []
     if operator == "matches":
         return ["short text"]
     if operator in {"gt", "gte", "lt", "lte"}:
-        special = {"fx_rate_to_usd": "rate", **dict.fromkeys(WHOLE_NUMBERS, "whole")}
-        return [special.get(field.removeprefix("evidence."), "amount" if field == "amount_usd" else "number")]
+        return [KINDS.get(field.removeprefix("evidence."), "number")]
     operands = operand if isinstance(operand, list) else [operand]
     names = {bool: "boolean", str: "text", int: "number", float: "number"}
     return [names[type(item)] for item in operands if item is not None]
@@ -243,7 +225,6 @@ def has_type(types: list, value: object) -> bool:
         "number": is_number(value),
         "whole": is_number(value) and value == int(value),
         "rate": is_number(value) and value > 0,
-        "amount": isinstance(value, Decimal),
     }
     return not types or any(checks[name] for name in types)
 

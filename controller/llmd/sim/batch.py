@@ -94,7 +94,7 @@ class Batch:
             if budget <= 0:
                 break
             budget -= self._chunk(sequence, budget, preempted)
-        if not preempted:
+        if not preempted and budget > 0:
             for sequence in self._admit():
                 budget -= self._chunk(sequence, budget, preempted)
                 if budget <= 0:

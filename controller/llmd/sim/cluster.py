@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from controller.llmd.sim.compat import CompatEngine
 from controller.llmd.sim.config import FAULT_KINDS, EngineConfig, Faults, ModelConfig, RouterConfig, SimConfig
@@ -41,6 +42,9 @@ from controller.llmd.sim.types import (
     SimRequest,
 )
 
+REFUSED: Final = "refused"
+"""The outcome of a request that never got a connection; its status is 0."""
+
 
 def build_replica(config: EngineConfig, *, seed: int, per_token: bool) -> Replica:
     """Return the engine that the configuration asks for: the step model, or the compat formula."""
@@ -58,10 +62,12 @@ class Pool:
             build_replica(config.engine, seed=seed + index, per_token=per_token)
             for index in range(config.replicas)
         ]
-        # without a picker requests are spread and never refused: a plain load balancer
-        flow_control = router.enabled and router.flow_control
-        self.router = Router(replace(router, flow_control=flow_control), self.replicas)
+        if not router.enabled:  # a plain load balancer: no intent is read, nobody is refused
+            router = replace(router, flow_control=False, objectives={}, latency_slo_admitter=False)
+        self.router = Router(router, self.replicas)
         self.faults = Faults()
+        engine = config.engine
+        self.tokens_max = math.inf if engine.latency else engine.kv_blocks * engine.block_tokens
         self._events: list[Event] = []
         self._requests: dict[str, SimRequest] = {}
         self._placed: dict[str, tuple[int, set[str]]] = {}
@@ -70,6 +76,9 @@ class Pool:
     def submit(self, request: SimRequest, now: float) -> None:
         """Take a request in; what becomes of it comes out of `advance`."""
         self._live(now)
+        if self.faults.refuse:
+            self._drop(request, now, 0, None, "the connection is refused (injected)", "fault", REFUSED)
+            return
         failure = self._failure(request.request_id)
         if failure is not None:
             self._drop(
@@ -97,7 +106,15 @@ class Pool:
         if faults.slowdown != self.faults.slowdown:
             for replica in self.replicas:
                 replica.set_slowdown(faults.slowdown, now)
+        up = len(self.replicas) - faults.replicas_down
+        for index in range(len(self.replicas)):
+            self.router.set_ready(index, ready=index < up)
         self.faults = faults
+
+    def drain(self, now: float) -> None:
+        """Refuse all that waits in the picker: it shuts down."""
+        self._live(now)
+        self._carry_out(self.router.drain(now), now)
 
     def next_event_time(self) -> float:
         """Return when `advance` is next due."""
@@ -139,25 +156,28 @@ class Pool:
             if at > until:
                 break
             self._step(at)
-        for index, replica in enumerate(self.replicas):
-            self._absorb(index, replica.advance(until))
+        for replica in self.replicas:
+            self._absorb(replica.advance(until))
 
     def _step(self, at: float) -> None:
-        for index, replica in enumerate(self.replicas):
-            self._absorb(index, replica.advance(at))
+        for replica in self.replicas:
+            self._absorb(replica.advance(at))
         if self.router.next_event_time() <= at:
             self._carry_out(self.router.advance(at), at)
 
-    def _absorb(self, _index: int, events: list[EngineEvent]) -> None:
+    def _absorb(self, events: list[EngineEvent]) -> None:
         for event in events:
-            self._events.append(event)
-            if isinstance(event, Finished):
-                self._ended(event)
+            if not isinstance(event, Finished):
+                self._events.append(event)
+                continue
+            root = event.request_id
+            if root not in self._placed:
+                root = root.rpartition("/")[0]
+            if root in self._placed:  # else it was evicted at this very instant, and has its fate
+                self._events.append(event)
+                self._ended(root, event)
 
-    def _ended(self, event: Finished) -> None:
-        request_id = event.request_id
-        if request_id not in self._placed:
-            request_id = request_id.rpartition("/")[0]
+    def _ended(self, request_id: str, event: Finished) -> None:
         _, parts = self._placed[request_id]
         parts.discard(event.request_id)
         if not parts:
@@ -297,6 +317,11 @@ class Cluster:
         if request.request_id in self._homes:
             raise ValueError(f"request id {request.request_id!r} is in use")
         pool = self.pool(request.model)
+        longest = pool.tokens_max
+        first = Part(request.prompt_tokens, request.output_tokens)
+        for part in (first, *request.extra_parts):
+            if part.prompt_tokens < 1 or part.prompt_tokens + part.output_tokens > longest:
+                raise ValueError(f"request {request.request_id!r} does not fit a replica of {longest} tokens")
         self._now = max(self._now, now)
         self._homes[request.request_id] = pool
         pool.submit(request, now)
@@ -312,6 +337,11 @@ class Cluster:
         for pool in self.pools.values() if not faults.model else (self.pool(faults.model),):
             pool.set_faults(faults, now)
 
+    def drain(self, now: float) -> None:
+        """Refuse all that waits in the pickers, because they shut down."""
+        for pool in self.pools.values():
+            pool.drain(now)
+
     def next_event_time(self) -> float:
         """Return when `advance` may next change or tell something; infinity when all is quiet."""
         return min(pool.next_event_time() for pool in self.pools.values())
@@ -320,7 +350,7 @@ class Cluster:
         """Live up to and including `until`; return what happened, in order of time."""
         events: list[Event] = []
         busy = 0
-        self._now = until
+        self._now = max(self._now, until)
         for pool in self.pools.values():
             if pool.next_event_time() > until:
                 continue

@@ -6,8 +6,10 @@ A composition root: the only file of the simulator that names the real clock, fi
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -15,7 +17,7 @@ import uvloop
 
 from controller.llmd.sim import options
 from controller.llmd.sim.config import SimConfig, SimConfigError
-from controller.llmd.sim.flags import Flags, config_from_flags
+from controller.llmd.sim.flags import LATENCY_FLAGS, Flags, config_from_flags
 from controller.llmd.sim.server import EmbeddedSim
 
 
@@ -66,33 +68,27 @@ def sim(
 
     Any of the compat flags replaces the step model by the latency formula of llm-d-inference-sim.
     """
-    given: dict[str, Any] = dict(locals())
-    names = (
-        *("time_to_first_token", "time_to_first_token_std_dev", "inter_token_latency"),
-        *(
-            "inter_token_latency_std_dev",
-            "prefill_overhead",
-            "prefill_time_per_token",
-            "prefill_time_std_dev",
-        ),
-    )
-    latencies = {name: given.pop(name) for name in names}
-    for name in ("host", "port", "config"):
-        del given[name]
-    given |= {
-        "served_model_name": tuple(served_model_name or ()),
-        "failure_types": tuple(failure_types or ()),
-        "pod": given.pop("pod_name"),
-        "namespace": given.pop("pod_namespace"),
-    }
+    given = dict(locals())
     try:
-        document = config.read_text(encoding="utf-8") if config is not None else None
-        built = config_from_flags(Flags(**given, latencies=latencies, document=document))
+        built = _configured(given)
     except (SimConfigError, OSError, UnicodeDecodeError) as error:
         typer.echo(f"lumyn sim: {error}", err=True)
         raise typer.Exit(2) from error
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(built, host, port))
+
+
+def _configured(given: dict[str, Any]) -> SimConfig:
+    """Return the configuration of the parameters of `sim`. Raise `SimConfigError`, OSError."""
+    path: Path | None = given.pop("config")
+    document = path.read_text(encoding="utf-8") if path is not None else None
+    latencies = {name: given.pop(name) for name in LATENCY_FLAGS}
+    for name in ("host", "port"):
+        del given[name]
+    for name in ("served_model_name", "failure_types"):
+        given[name] = tuple(given[name] or ())
+    given |= {"pod": given.pop("pod_name"), "namespace": given.pop("pod_namespace")}
+    return config_from_flags(Flags(**given, latencies=latencies, document=document))
 
 
 async def _serve(config: SimConfig, host: str, port: int) -> None:
@@ -109,5 +105,7 @@ async def _serve(config: SimConfig, host: str, port: int) -> None:
         raise typer.Exit(1) from error
     models = ", ".join(f"{model.name} ({model.replicas})" for model in config.models)
     typer.echo(f"simulated llm-d at {base}/v1, models (replicas): {models}")
+    # what is here now lives as long as the process: full collections need not walk it and stall the streams
+    gc.freeze()
     await stop.wait()
     await server.stop()

@@ -112,7 +112,10 @@ class CompatEngine:
 
     def load(self) -> EngineLoad:
         """Return the gauges; there is no KV cache in this mode."""
-        return EngineLoad(len(self._running), len(self._waiting), len(self._jobs), 0.0, 0, 0, 0, self._tokens)
+        free = max(self._config.seqs_max - len(self._jobs), 0)
+        return EngineLoad(
+            len(self._running), len(self._waiting), len(self._jobs), 0.0, 0, 0, 0, self._tokens, free
+        )
 
     def cached_blocks(self, _prefix: Sequence[int]) -> int:
         """Return 0: nothing is cached in this mode."""

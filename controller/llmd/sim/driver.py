@@ -1,6 +1,6 @@
 """The cluster under the real clock: one timer, events handed to whoever waits for them.
 
-Engine time is the loop's time since the start, times the time scale. Steps end at absolute instants of it,
+Engine time is the monotonic time since the start, times the time scale. Steps end at absolute instants of it,
 so that a late wake-up delays what is due and shifts nothing after it. Never blocks; belongs to one loop.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -55,10 +56,17 @@ class Channel:
 class Driver:
     """Runs a cluster on a loop. `start` and `stop` belong to the loop's thread."""
 
-    def __init__(self, cluster: Cluster, telemetry: Telemetry, time_scale: float) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        telemetry: Telemetry,
+        time_scale: float,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._cluster = cluster
         self._telemetry = telemetry
         self._scale = time_scale
+        self._monotonic_s = monotonic_s
         self._channels: dict[str, Channel] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._start = 0.0
@@ -68,7 +76,7 @@ class Driver:
     def start(self) -> None:
         """Begin counting time."""
         self._loop = asyncio.get_running_loop()
-        self._start = self._loop.time()
+        self._start = self._monotonic_s()
 
     def stop(self) -> None:
         """Stop the timer; whoever waits is left to its cancellation."""
@@ -79,8 +87,7 @@ class Driver:
 
     def now(self) -> float:
         """Return the engine time in simulated seconds."""
-        assert self._loop is not None, "the driver is not started"
-        return (self._loop.time() - self._start) * self._scale
+        return (self._monotonic_s() - self._start) * self._scale
 
     def submit(
         self, request: SimRequest, channel: Channel, finish_reasons: tuple[str, ...], max_tokens: int
@@ -113,6 +120,11 @@ class Driver:
         self._cluster.set_faults(faults, self.now())
         self._pump()
 
+    def drain(self) -> None:
+        """Refuse all that waits in the pickers, because they shut down."""
+        self._cluster.drain(self.now())
+        self._pump()
+
     def metrics(self) -> bytes:
         """Return the metrics page as of now."""
         self._pump()
@@ -140,7 +152,9 @@ class Driver:
             self._timer = None
         self._due = due
         if due < math.inf and self._loop is not None:
-            self._timer = self._loop.call_at(self._start + due / self._scale, self._fire)
+            # uvloop's own time is that of the turn's beginning, and its timers count from now: call_at would
+            # be late by as long as the turn has lasted
+            self._timer = self._loop.call_later(max((due - self.now()) / self._scale, 0.0), self._fire)
 
     def _fire(self) -> None:
         self._timer = None

@@ -134,6 +134,7 @@ class Engine:
             prefix_queries=batch.prefix_queries,
             prefix_hits=batch.prefix_hits,
             steps=batch.count,
+            free_places=max(self._config.seqs_max - len(self._sequences), 0),
         )
 
     def cached_blocks(self, prefix: Hashes[int]) -> int:

@@ -15,10 +15,11 @@ import orjson
 from aiohttp import web
 
 from controller.llmd.sim.answer import Answer, Prompt, count_prompt, plan_answer, room_for
+from controller.llmd.sim.cluster import REFUSED
 from controller.llmd.sim.config import ModelConfig, SimConfig
 from controller.llmd.sim.draws import uniform
 from controller.llmd.sim.driver import Channel, Driver
-from controller.llmd.sim.intent import DROPPED_REASON, QUEUE_DURATION, read_intent
+from controller.llmd.sim.intent import DROPPED_REASON, QUEUE_DURATION, in_engine_time, read_intent
 from controller.llmd.sim.responses import ResponseStream, response_body
 from controller.llmd.sim.shapes import (
     ChatStream,
@@ -41,7 +42,9 @@ _KINDS: Final = {
     500: "InternalServerError",
     503: "server_error",
 }
-_PREFIXES: Final = {"chat": "chatcmpl", "completion": "cmpl", "response": "resp"}
+_PREFIXES: Final = {"chat": "chatcmpl-", "completion": "cmpl-", "response": "resp_"}
+IDENTITY: Final = web.RequestKey("identity", dict[str, str])
+"""Where the server keeps the headers that every answer carries."""
 DIMENSIONS_MAX: Final = 8192
 """The largest embedding models give 4,096."""
 
@@ -82,9 +85,8 @@ class Exchange:
     def __init__(
         self, config: SimConfig, driver: Driver, ids: Ids, request: web.Request, name: str, body_bytes: int
     ) -> None:
-        self.intent = read_intent(
-            {key.lower(): value for key, value in request.headers.items()}, config.router.version
-        )
+        headers = {key.lower(): value for key, value in request.headers.items()}
+        self.intent = in_engine_time(read_intent(headers, config.router.version), config.time_scale)
         rewrite = self.intent.model_rewrite if config.router.enabled else None
         self.target = rewrite or name
         self.model: ModelConfig
@@ -99,13 +101,8 @@ class Exchange:
         """Answer a request for text."""
         prompts, answers = self._planned(generation)
         channel = Channel(len(answers))
-        head = Head(
-            f"{_PREFIXES[generation.api]}-{digest(str(self._config.seed), self._request_id)}"
-            if generation.api != "response"
-            else f"resp_{digest(str(self._config.seed), self._request_id)}",
-            self._ids.now(),
-            self.target,
-        )
+        answer_id = _PREFIXES[generation.api] + digest(str(self._config.seed), self._request_id)
+        head = Head(answer_id, self._ids.now(), self.target)
         echoes = [prompts[index].text if generation.echo else "" for index in range(len(answers))]
         if generation.stream:
             shape = _shape(generation, head, answers, echoes)
@@ -115,12 +112,10 @@ class Exchange:
             shape = None
         try:
             self._submit(generation, prompts, answers, channel)
-            await self._dispatched(channel)
             if shape is not None:
+                await self._dispatched(channel)
                 return await self._stream(channel, shape, prompts, answers)
-            while not channel.over:
-                await channel.changed()
-            self._raise_if_dropped(channel)
+            await self._finished(channel)
         finally:
             self._driver.cancel(self._request_id)
         usage = self._usage(channel, prompts, answers)
@@ -144,10 +139,7 @@ class Exchange:
         parts = tuple(Part(prompt.tokens, 0, prompt.prefix) for prompt in prompts[1:])
         try:
             self._send(prompts[0], 0, parts, channel, ("stop",) * len(prompts), 0, 0)
-            await self._dispatched(channel)
-            while not channel.over:
-                await channel.changed()
-            self._raise_if_dropped(channel)
+            await self._finished(channel)
         finally:
             self._driver.cancel(self._request_id)
         total = sum(prompt.tokens for prompt in prompts)
@@ -229,9 +221,18 @@ class Exchange:
         if channel.dispatched is None:
             self._raise_if_dropped(channel)
 
+    async def _finished(self, channel: Channel) -> None:
+        while not channel.over:
+            await channel.changed()
+        self._raise_if_dropped(channel)
+
     def _raise_if_dropped(self, channel: Channel) -> None:
-        if channel.dropped is not None:
-            raise self._dropped_error(channel.dropped)
+        if channel.dropped is None:
+            return
+        if channel.dropped.outcome == REFUSED and self._request.transport is not None:
+            self._request.transport.abort()
+            raise ConnectionResetError(channel.dropped.message)
+        raise self._dropped_error(channel.dropped)
 
     def _dropped_error(self, dropped: Dropped) -> ApiError:
         version = self._config.router.version
@@ -267,7 +268,7 @@ class Exchange:
         response.content_type = "text/event-stream"
         response.charset = "utf-8"
         response.headers.update(self._headers(channel))
-        response.headers.update(self._request["identity"])
+        response.headers.update(self._request[IDENTITY])
         await response.prepare(self._request)
         while True:
             over = channel.over

@@ -37,6 +37,8 @@ _LATENCY_MS: Final = {
     "prefill_time_per_token": "prefill_token_ms",
     "prefill_time_std_dev": "prefill_std_ms",
 }
+LATENCY_FLAGS: Final = tuple(_LATENCY_MS)
+"""The flags whose values are durations of the compat formula."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

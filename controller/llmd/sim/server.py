@@ -8,7 +8,7 @@ for no credential, and must never be mistaken for a model.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -17,9 +17,9 @@ from aiohttp import web
 
 from controller.llmd.sim.admin import changed_faults, shown
 from controller.llmd.sim.cluster import Cluster
-from controller.llmd.sim.config import ModelConfig, SimConfig, SimConfigError
+from controller.llmd.sim.config import Faults, ModelConfig, SimConfig, SimConfigError
 from controller.llmd.sim.driver import Driver
-from controller.llmd.sim.exchange import Exchange, Ids, fault_error
+from controller.llmd.sim.exchange import IDENTITY, Exchange, Ids, fault_error
 from controller.llmd.sim.telemetry import Telemetry
 from controller.llmd.sim.text import digest, token_id, tokenize
 from controller.llmd.sim.wire import (
@@ -48,7 +48,11 @@ class SimServer:
         self.cluster = Cluster(config, per_token=True)
         self.telemetry = Telemetry(self.cluster, config.time_scale)
         self.driver = Driver(self.cluster, self.telemetry, config.time_scale)
-        self._faults = {model.name: config.faults for model in config.models}
+        only = config.faults.model
+        self._faults = {
+            model.name: Faults() if only not in {"", model.name, *model.aliases} else config.faults
+            for model in config.models
+        }
         self._ids = Ids(wall_s)
         self._started = 0.0
 
@@ -56,11 +60,12 @@ class SimServer:
         """Hold the driver while the application runs."""
         self.driver.start()
         self._started = asyncio.get_running_loop().time()
-        for model, faults in self._faults.items():
-            if faults.model and faults.model != model:
-                self._faults[model] = replace(faults, slowdown=1.0, errors={}, hang_rate=0.0, refuse=False)
         yield
         self.driver.stop()
+
+    async def drain(self, _app: web.Application) -> None:
+        """Refuse what waits in the picker: it shuts down."""
+        self.driver.drain()
 
     # --- the model API ---------------------------------------------------------------------------
 
@@ -164,9 +169,6 @@ class SimServer:
         fault_error(request.headers)
         exchange = Exchange(self.config, self.driver, self._ids, request, name, body_bytes)
         exchange.model = self._model(exchange.target)
-        if self._faults[exchange.model.name].refuse and request.transport is not None:
-            request.transport.abort()
-            raise ConnectionResetError("refused by an injected fault")
         return exchange
 
     def _model(self, name: str) -> ModelConfig:
@@ -198,12 +200,16 @@ def _error_response(error: ApiError) -> web.Response:
     return web.Response(status=error.status, body=body, content_type=kind, headers=error.headers)
 
 
-def _identity(config: SimConfig, request: web.Request) -> Mapping[str, str]:
+def _made_id(request: web.Request) -> str:
+    return digest(str(id(request)), str(asyncio.get_running_loop().time()))
+
+
+def _identity(config: SimConfig, request: web.Request) -> dict[str, str]:
     """The headers of llm-d-inference-sim: the request id, and where the answer came from."""
     headers = {}
     if config.request_id_headers:
         given = request.headers.get("X-Request-Id", "")
-        headers["X-Request-Id"] = given if 0 < len(given) <= 256 else request["request_id"]
+        headers["X-Request-Id"] = given if 0 < len(given) <= 256 else _made_id(request)
     if config.pod:
         headers["x-inference-pod"] = config.pod
         headers["x-inference-namespace"] = config.namespace
@@ -212,19 +218,20 @@ def _identity(config: SimConfig, request: web.Request) -> Mapping[str, str]:
     return headers
 
 
-def build_app(config: SimConfig, wall_s: Callable[[], float] | None = None) -> web.Application:
+def build_app(
+    config: SimConfig, wall_s: Callable[[], float] | None = None, server: SimServer | None = None
+) -> web.Application:
     """Return the application. `wall_s` gives wall seconds for `created`; the loop's clock drives the engine.
 
     Run it with `handler_cancellation=True` (`web.AppRunner`, `web.run_app`), so that a client who leaves
     cancels its handler; without that, only streams notice.
     """
-    server = SimServer(config, wall_s)
+    server = server or SimServer(config, wall_s)
 
     @web.middleware
     async def shape(request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Give every answer its identity, and every error vLLM's shape."""
-        request["request_id"] = digest(str(id(request)), str(asyncio.get_running_loop().time()))
-        request["identity"] = identity = _identity(config, request)
+        request[IDENTITY] = identity = _identity(config, request)
         try:
             response = await handler(request)
         except ApiError as error:
@@ -240,6 +247,7 @@ def build_app(config: SimConfig, wall_s: Callable[[], float] | None = None) -> w
 
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[shape])
     app.cleanup_ctx.append(server.run)
+    app.on_shutdown.append(server.drain)
     app.router.add_post("/v1/chat/completions", server.chat)
     app.router.add_post("/v1/completions", server.completions)
     app.router.add_post("/v1/responses", server.responses)
@@ -262,11 +270,19 @@ class EmbeddedSim:
     def __init__(self, config: SimConfig, wall_s: Callable[[], float] | None = None) -> None:
         self._config = config
         self._wall_s = wall_s
+        self._server: SimServer | None = None
         self._runner: web.AppRunner | None = None
+
+    @property
+    def driver(self) -> Driver:
+        """What runs the cluster while it is started; for tests and measurements."""
+        assert self._server is not None, "the simulator is not started"
+        return self._server.driver
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """Listen and return the base URL, without a path; port 0 takes a free one. Raise OSError."""
-        app = build_app(self._config, self._wall_s)
+        self._server = SimServer(self._config, self._wall_s)
+        app = build_app(self._config, server=self._server)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         self._runner = runner

@@ -23,7 +23,7 @@ _SENTENCES: Final = 600
 """About 7,000 tokens before the corpus repeats; answers start anywhere in it."""
 _WORDS: Final = """
     the a this each another order answer request system team account case change result report cost time
-    model plan note value service week client question reason level point load queue batch cache token
+    model plan note value service week client topic reason level point load queue batch cache token
     is was has can will may gives takes needs keeps shows finds makes moves sends reads holds meets stays
     new open small large clear early late good common simple steady quick fair plain short next first
     and but so then when while because with from under over after before between near again always often

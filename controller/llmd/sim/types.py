@@ -88,8 +88,9 @@ EngineEvent = FirstToken | Tokens | Preempted | Finished
 class EngineLoad:
     """Gauges and counters of one replica, under vLLM's meanings.
 
-    `running` holds blocks, `waiting` was seen by the scheduler and not admitted, `unfinished` is everything
-    submitted and not done. `kv_usage` is 0..1. `prefix_*` count tokens.
+    `running` holds blocks, `free_places` more could run by `seqs_max`, `waiting` was seen by the scheduler
+    and not admitted, `unfinished` is everything submitted and not done. `kv_usage` is 0..1. `prefix_*` count
+    tokens.
     """
 
     running: int
@@ -100,6 +101,7 @@ class EngineLoad:
     prefix_queries: int
     prefix_hits: int
     steps: int
+    free_places: int = 0
 
 
 @dataclass(frozen=True, slots=True)

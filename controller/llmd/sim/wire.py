@@ -6,7 +6,7 @@ param, code}}` with the status as the code. Unknown fields are tolerated, as vLL
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import orjson
@@ -137,8 +137,8 @@ def read_completion(data: dict[str, Any]) -> Generation:
     last = prompts[-1] if isinstance(prompts[-1], str) else ""
     rendered = _Rendered([], last)
     generation = _generation(data, "completion", rendered, 16 if maximum is None else maximum, (), None)
-    from dataclasses import replace
-
+    if len(prompts) * generation.choices > INPUTS_MAX:
+        raise ApiError(400, f"n times the prompts must be at most {INPUTS_MAX}", param="n")
     return replace(generation, prompts=prompts, echo=data.get("echo") is True)
 
 
@@ -165,7 +165,7 @@ def read_response(data: dict[str, Any]) -> Generation:
 def read_embedding(data: dict[str, Any]) -> Embedding:
     """Read an embeddings body."""
     shape = data.get("encoding_format", "float")
-    if shape not in {"float", "base64"}:
+    if not isinstance(shape, str) or shape not in {"float", "base64"}:
         raise ApiError(400, "encoding_format must be float or base64", param="encoding_format")
     return Embedding(
         _model(data),
@@ -295,8 +295,7 @@ def _render(messages: list[Any], name: str) -> _Rendered:
         if not isinstance(role, str) or not role:
             raise ApiError(400, f"{name}[{index}].role must be a string", param=name)
         text = _content(message.get("content", message.get("output")), rendered, f"{name}[{index}].content")
-        for call in message.get("tool_calls") or ():
-            text += str(call.get("function", call)) if isinstance(call, dict) else ""
+        text += "".join(str(call) for call in _list(message, "tool_calls"))
         rendered.text.append(f"<{role}>\n{text}\n")
         rendered.last_role = role
         if role == "user":
@@ -339,11 +338,11 @@ def _tool_choice(data: dict[str, Any], tools: tuple[Tool, ...]) -> str:
         return "none"
     if not tools:
         raise ApiError(400, "when using tool_choice, tools must be set", param="tool_choice")
-    if choice in {"auto", "required"}:
-        return str(choice)
+    if isinstance(choice, str) and choice in {"auto", "required"}:
+        return choice
     function = choice.get("function", choice) if isinstance(choice, dict) else None
     name = function.get("name") if isinstance(function, dict) else None
-    if name not in {tool.name for tool in tools}:
+    if not any(tool.name == name for tool in tools):
         raise ApiError(400, "tool_choice names no function of tools", param="tool_choice")
     return f"={name}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +11,23 @@ from gateway.store.open import open_store
 from gateway.store.port import Store
 from gateway.system import SystemClock
 from tests.kit.entries import CountedRandomness
+from tests.kit.postgres import PostgresServer, postgres_server
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One server for the whole run."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a store that is not there yet."""
-    return f"sqlite:{tmp_path}/lumyn.db"
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path}/lumyn.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return await server.empty()
 
 
 @pytest.fixture

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 
+import asyncpg
 import pytest
 
 from gateway.kernel.bounds import STORE_QUEUE_MAX
@@ -12,11 +15,14 @@ from gateway.kernel.errors import (
     DuplicateKeyError,
     InvalidRequestError,
     StoreBusyError,
+    StoreSetupError,
     StoreUnavailableError,
 )
 from gateway.kernel.types import EVERY_TENANT, NO_TENANT, Tenant
-from gateway.store.port import DecisionFilter, Store
-from tests.kit.entries import control, decision, event, memory_item, policy
+from gateway.store.open import open_store
+from gateway.store.port import DecisionFilter, Receipt, Store
+from gateway.system import SystemClock
+from tests.kit.entries import CountedRandomness, control, decision, event, memory_item, policy
 
 ACME, OTHER = Tenant("acme"), Tenant("other")
 ANY = DecisionFilter()
@@ -224,3 +230,72 @@ async def test_a_closed_store_says_so(store: Store) -> None:
     with pytest.raises(StoreUnavailableError):
         await store.decision(EVERY_TENANT, decision(1).entry_id)
     assert not store.health().ready
+
+
+async def test_what_a_dead_writer_left_open_is_marked_unknown_once(store: Store, url: str) -> None:
+    """A start marks what died with its process, exactly once, and leaves to the living what is theirs."""
+    await store.submit([decision(1), decision(2, tenant=ACME), decision(3)])
+    await store.submit([event(1, decision(1).entry_id)])
+    other = await open_store(url, clock=SystemClock(), randomness=CountedRandomness(7))
+    assert await other.mark_unknown() == 0, "the first is alive"
+    await store.close()
+    third = await open_store(url, clock=SystemClock(), randomness=CountedRandomness(8))
+    counts = await asyncio.gather(other.mark_unknown(), third.mark_unknown())
+    assert sum(counts) == 2
+    assert await other.mark_unknown() == 0
+    marks = await other.events(ACME, decision(2).entry_id)
+    assert [(mark.event_type, b'"fate":"unknown"' in mark.body) for mark in marks] == [("outcome", True)]
+    assert [mark.event_type for mark in await other.events(NO_TENANT, decision(3).entry_id)] == ["outcome"]
+    assert len(await other.events(NO_TENANT, decision(1).entry_id)) == 1
+    assert await other.dangling(limit=9) == ()
+    await other.close()
+    await third.close()
+
+
+async def test_two_writers_share_one_store(store: Store, url: str) -> None:
+    """Each writes a chain of its own from 0; a key taken by one is taken for the other."""
+    other = await open_store(url, clock=SystemClock(), randomness=CountedRandomness(7))
+    pairs = [(store.submit([decision(2 * n)]), other.submit([decision(2 * n + 1)])) for n in range(40)]
+    mine = [await one for one, _ in pairs]
+    theirs = [await two for _, two in pairs]
+    assert [r.first_seq for r in mine] == [r.first_seq for r in theirs] == list(range(40))
+    assert mine[0].writer != theirs[0].writer
+    twins = [s.submit([decision(100 + n, request_key="k")]) for n, s in enumerate((store, other) * 4)]
+    results = await asyncio.gather(*twins, return_exceptions=True)
+    assert sum(isinstance(result, DuplicateKeyError) for result in results) == len(twins) - 1
+    assert all(isinstance(result, Receipt | DuplicateKeyError) for result in results)
+    await other.close()
+
+
+async def test_the_database_itself_refuses_to_change_or_remove(store: Store, url: str) -> None:
+    """UPDATE and DELETE on entries fail in the database, whoever asks."""
+    await store.submit([decision(1)])
+    for statement in ("UPDATE entries SET verdict = 'TRUST'", "DELETE FROM entries"):
+        with pytest.raises(Exception, match="append-only"):
+            await execute(url, statement)
+    assert await store.decision(EVERY_TENANT, decision(1).entry_id) == decision(1)
+
+
+async def test_a_newer_schema_is_refused(store: Store, url: str) -> None:
+    """A database of a later version is left alone, in one line."""
+    await store.close()
+    bump = (
+        "PRAGMA user_version = 99" if url.startswith("sqlite") else "INSERT INTO schema_version VALUES (99)"
+    )
+    await execute(url, bump)
+    with pytest.raises(StoreSetupError, match="schema 99"):
+        await open_store(url, clock=SystemClock(), randomness=CountedRandomness(7))
+
+
+async def execute(url: str, statement: str) -> None:
+    """Run a statement on the database behind the store's back."""
+    if url.startswith("sqlite:"):
+        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:"))) as connection:
+            connection.execute(statement)
+            connection.commit()
+        return
+    connection = await asyncpg.connect(url, server_settings={"search_path": "lumyn"})
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

@@ -23,7 +23,7 @@ from gateway.kernel.types import Verdict
 VECTORS = Path(__file__).parents[4] / "vectors" / "canon"
 NUMBERS = json.JSONDecoder().decode((VECTORS / "numbers.json").read_text())
 DOCUMENTS = json.JSONDecoder().decode((VECTORS / "documents.json").read_text())["cases"]
-FUZZ = settings(derandomize=True, max_examples=300, deadline=None)
+FUZZ = settings(derandomize=True, max_examples=200, deadline=None)
 
 # Characters around every border that matters to order and escaping.
 texts = st.text(
@@ -68,7 +68,7 @@ def test_canonical_text_reads_back_as_the_value(value):
     assert canonical_bytes(parse_json(spelled)) == spelled
 
 
-@settings(derandomize=True, max_examples=1000, deadline=None)
+@settings(derandomize=True, max_examples=500, deadline=None)
 @given(floats)
 def test_every_double_as_the_reference(value):
     """Doubles of the number rule are printed as ECMAScript does, alone and inside a document."""
@@ -144,7 +144,7 @@ def test_relatives_of_json_types(value, spelled):
         datetime(2026, 1, 1, tzinfo=UTC),
         {1, 2},
         b"x",
-        object(),
+        pytest.param(object(), id="object"),
         2**53,
         -(2**53),
         2**64,
@@ -180,6 +180,9 @@ def test_depth_bound():
         value = [value]
     canonical_bytes(value)
     canonical_bytes({"small": 1e-6} | {"deep": value[0]})
+    for odd in (1, 1.0):
+        with pytest.raises(InvalidRequestError, match="nests deeper"):
+            canonical_bytes([value, odd])
     for _ in range(100_000):
         value = [value]
     with pytest.raises(InvalidRequestError, match="nests deeper"):

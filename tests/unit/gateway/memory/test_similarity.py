@@ -37,6 +37,7 @@ def test_matrix_agrees_with_pairs(rows, query, removed, weighted):
         assert found == {
             row: similarity(query, tokens) for row, tokens in enumerate(rows) if row not in removed
         }
+        assert matrix.best(query) == max(found.values(), default=0.0)
 
 
 @settings(derandomize=True, max_examples=200, deadline=None)

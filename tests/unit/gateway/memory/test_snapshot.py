@@ -1,6 +1,7 @@
 """The memory index, against a slow oracle written from the contract."""
 
 import time
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.memory import snapshot as module
 from gateway.memory.features import Features
-from gateway.memory.items import LABELS, MemoryItem, MemoryWithdrawal, encode
+from gateway.memory.items import LABELS, MemoryItem, MemoryWithdrawal, encode, withdraw
 from gateway.memory.similarity import similarity
 from gateway.memory.snapshot import EMPTY, MemoryIndex
 from gateway.memory.types import NO_ADVICE, NO_SNAPSHOT
@@ -58,7 +59,7 @@ def _oracle(log, tenant, query, top_k):
     return failure, [(item.memory_id, item.label, score, item.summary) for score, item in best]
 
 
-@settings(derandomize=True, max_examples=250, deadline=None)
+@settings(derandomize=True, max_examples=120, deadline=None)
 @given(st.lists(st.tuples(tenants, items | items | withdrawals), max_size=30), features, st.integers(1, 6))
 def test_advice_agrees_with_the_oracle(log, query, top_k):
     """After every entry, scores, hits and their order are those of a plain loop over the log."""
@@ -72,6 +73,25 @@ def test_advice_agrees_with_the_oracle(log, query, top_k):
                 failure, hits = _oracle(log[:length], asked, query, top_k)
                 assert advice.failure_score == failure
                 assert [(hit.memory_id, hit.label, hit.score, hit.summary) for hit in advice.hits] == hits
+
+
+@settings(derandomize=True, max_examples=100, deadline=None)
+@given(st.lists(st.tuples(items, st.booleans()), min_size=5, max_size=20), st.integers(1, 6))
+def test_growing_log_agrees_with_the_oracle(drawn, top_k):
+    """The same where ids grow with the log, as they do, and most items are newer than all before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MEMORY_CANDIDATES_MAX", WINDOW)
+        index, log = MemoryIndex(), []
+        for number, (item, late) in enumerate(drawn):
+            grown = replace(
+                item, memory_id=f"m{number:03}", features=replace(item.features, action_type="a.b")
+            )
+            log.append((None, grown if late else replace(grown, created_at=f"2026-01-01T00:01:{number:02}Z")))
+            index.add(*log[-1])
+            advice = index.advise(None, item.features, top_k)
+            failure, hits = _oracle(log, None, item.features, top_k)
+            assert advice.failure_score == failure
+            assert [(hit.memory_id, hit.label, hit.score, hit.summary) for hit in advice.hits] == hits
 
 
 def _item(number, label="failure", tags=(), tenant=None, second=0, **rest):
@@ -111,6 +131,28 @@ def test_failure_is_never_masked():
     advice = index.advise(None, Features("support.refund", "USD", "small", ("x",)), 2)
     assert advice.failure_score == 1.0
     assert [hit.label for hit in advice.hits] == ["success", "success"]
+
+
+def test_withdrawal():
+    """A withdrawn item neither scores nor shows, the next older one takes its place, and the log grows."""
+    index = MemoryIndex()
+    for number in range(501):
+        index.add("acme", _item(number, label="failure" if number == 500 else "success", second=number))
+    query = Features("support.refund", "USD", "small")
+    before = index.advise("acme", query, 501)
+    assert (before.failure_score, len(before.hits), before.hits[0].memory_id) == (1.0, 500, "m0001")
+    index.add("acme", withdraw(_item(500), memory_id="w1", at_ms=0, summary="mislabelled"))
+    after = index.advise("acme", query, 501)
+    assert (after.failure_score, len(after.hits), after.hits[0].memory_id) == (0.0, 500, "m0000")
+    assert after.snapshot.startswith("memory:502:")
+
+
+def test_withdrawal_stays_in_its_tenant():
+    """Nobody withdraws another tenant's item by naming it."""
+    index = MemoryIndex()
+    index.add("acme", _item(1))
+    index.add("other", withdraw(_item(1), memory_id="w1", at_ms=0, summary="not yours"))
+    assert index.advise("acme", Features("support.refund", "USD", "small"), 5).failure_score == 1.0
 
 
 def test_tenants_are_apart():

@@ -1,0 +1,168 @@
+"""The exchange table: the order of effects is a fact about data, so it is proved by walking the data."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from gateway.kernel.types import Fate
+from gateway.pipeline.exchange import START, TABLE, Command, Event, Path, State, mermaid, paths
+
+ALL = tuple(paths())
+NEVER_WAITS = {Command.ABORT_BACKEND, Command.SETTLE, Command.RELAY_BREAK}
+RECORDS_A_FATE = {Command.SETTLE, Command.PERSIST_REFUSAL}
+ANSWERS = {
+    Command.RELAY_END,
+    Command.RELAY_BREAK,
+    Command.ANSWER_ERROR,
+    Command.ANSWER_REFUSAL,
+}
+
+HAPPENS: dict[State, set[Event]] = {
+    State.READING: {Event.REQUEST_READ, Event.REQUEST_UNREADABLE},
+    State.DECIDING: {Event.PERMITTED, Event.HELD, Event.DECISION_FAILED},
+    State.PERSISTING: {Event.COMMITTED, Event.COMMIT_FAILED},
+    State.PERSISTING_REFUSAL: {Event.COMMITTED, Event.COMMIT_FAILED},
+    State.FORWARDING: {Event.HEAD_ARRIVED, Event.BACKEND_FAILED},
+    State.RELAYING: {
+        Event.CHUNK_ARRIVED,
+        Event.BODY_COMPLETED,
+        Event.BACKEND_REFUSED,
+        Event.BODY_BROKE_OFF,
+    },
+}
+"""What each state's command can come to, written down a second time by hand. Deciding waits for nothing,
+so nobody can leave in it."""
+INTERRUPTS = {Event.CLIENT_LEFT, Event.SHUT_DOWN}
+
+
+def queued(path: Path) -> bool:
+    """The record of this path is the store's: it was committed, or it was queued when the client left."""
+    if Event.COMMIT_FAILED in path.events:
+        return False
+    if Event.COMMITTED in path.events:
+        return True
+    return Event.PERMITTED in path.events and path.events[-1] in INTERRUPTS
+
+
+def test_there_are_many_paths() -> None:
+    """The walk is no empty one: every state and every event of the table is on some path."""
+    assert len(ALL) > 20
+    assert {event for path in ALL for event in path.events} == {event for _, event in TABLE}
+    assert {state for state, _ in TABLE} == set(State) - {State.ENDED}
+
+
+def test_nothing_is_forwarded_before_it_is_committed() -> None:
+    """On every path each FORWARD stands behind a PERSIST, and is there only because of COMMITTED."""
+    forwarded = [path for path in ALL if Command.FORWARD in path.commands]
+    assert forwarded
+    for path in forwarded:
+        assert path.commands.index(Command.PERSIST) < path.commands.index(Command.FORWARD)
+        assert Event.COMMITTED in path.events
+    leads_to_forward = {key for key, found in TABLE.items() if Command.FORWARD in found.commands}
+    assert leads_to_forward == {(State.PERSISTING, Event.COMMITTED)}
+
+
+def test_forward_stands_alone_in_its_transition() -> None:
+    """No command runs in the same breath as FORWARD, so none can come between commit and forward."""
+    assert TABLE[State.PERSISTING, Event.COMMITTED].commands == (Command.FORWARD,)
+
+
+def test_each_recorded_path_seals_exactly_one_fate() -> None:
+    """A record that the store owns gets one outcome, whichever way the exchange goes."""
+    for path in ALL:
+        counted = Counter(path.commands)
+        sealed = sum(counted[command] for command in RECORDS_A_FATE)
+        assert len(path.fates) == sealed, path.events
+        assert sealed <= 1, path.events
+        if queued(path):
+            assert sealed == 1, path.events
+
+
+def test_what_was_never_recorded_has_no_settlement() -> None:
+    """Where no record is promised nothing is settled and nothing was forwarded."""
+    for path in ALL:
+        if not queued(path):
+            assert Command.SETTLE not in path.commands, path.events
+            assert Command.FORWARD not in path.commands, path.events
+
+
+def test_a_settlement_knows_its_fate() -> None:
+    """SETTLE stands only in transitions that say which fate, and in no other stands a fate but HELD's."""
+    for key, found in TABLE.items():
+        assert (Command.SETTLE in found.commands) == (found.fate is not None) or key == (
+            State.DECIDING,
+            Event.HELD,
+        )
+
+
+def test_who_is_not_there_is_not_waited_for() -> None:
+    """When the client has left or we are stopping only commands that never wait are left to do."""
+    for (_, event), found in TABLE.items():
+        if event in INTERRUPTS:
+            assert set(found.commands) <= NEVER_WAITS
+            assert found.state is State.ENDED
+
+
+def test_every_event_that_can_happen_is_foreseen() -> None:
+    """Each state foresees what its command can come to, a fault of ours, and an interrupt where it waits."""
+    for state, events in HAPPENS.items():
+        waits = set() if state is State.DECIDING else INTERRUPTS
+        assert {event for origin, event in TABLE if origin is state} == events | waits | {Event.FAULTED}
+
+
+def test_a_client_that_stays_gets_one_answer() -> None:
+    """Every path that ends by itself answers exactly once; one that is forwarded and broken off is broken."""
+    for path in ALL:
+        answers = sum(path.commands.count(command) for command in ANSWERS)
+        assert answers == (0 if path.events[-1] is Event.CLIENT_LEFT else 1) or (
+            path.events[-1] is Event.SHUT_DOWN and answers in {0, 1}
+        )
+
+
+def test_a_broken_answer_never_looks_whole() -> None:
+    """RELAY_END follows only a body that the backend ended as whole."""
+    ends = {key for key, found in TABLE.items() if Command.RELAY_END in found.commands}
+    assert ends == {(State.RELAYING, Event.BODY_COMPLETED), (State.RELAYING, Event.BACKEND_REFUSED)}
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "fate"),
+    [
+        (State.RELAYING, Event.BODY_COMPLETED, Fate.COMPLETE),
+        (State.RELAYING, Event.BACKEND_REFUSED, Fate.FAILED),
+        (State.RELAYING, Event.BODY_BROKE_OFF, Fate.CUT),
+        (State.RELAYING, Event.CLIENT_LEFT, Fate.CLIENT_GONE),
+        (State.RELAYING, Event.SHUT_DOWN, Fate.CUT),
+        (State.RELAYING, Event.FAULTED, Fate.CUT),
+        (State.FORWARDING, Event.BACKEND_FAILED, Fate.FAILED),
+        (State.FORWARDING, Event.FAULTED, Fate.FAILED),
+        (State.FORWARDING, Event.CLIENT_LEFT, Fate.CLIENT_GONE),
+        (State.PERSISTING, Event.CLIENT_LEFT, Fate.CLIENT_GONE),
+        (State.DECIDING, Event.HELD, Fate.REFUSED),
+    ],
+)
+def test_fates(state: State, event: Event, fate: Fate) -> None:
+    """Each end has the fate that the design names for it."""
+    assert TABLE[state, event].fate is fate
+
+
+def test_an_open_backend_is_always_dealt_with() -> None:
+    """Where a backend may hold an answer that is not read to its end, it is aborted before the settlement."""
+    for (state, event), found in TABLE.items():
+        whole = event in {Event.BODY_COMPLETED, Event.BACKEND_REFUSED}
+        if state in {State.FORWARDING, State.RELAYING} and found.state is State.ENDED and not whole:
+            assert found.commands[0] is Command.ABORT_BACKEND
+
+
+def test_the_diagram_shows_every_transition() -> None:
+    """The drawing has one line for each row of the table, with its commands and its fate."""
+    drawn = mermaid().splitlines()
+    assert drawn[0] == "stateDiagram-v2"
+    assert drawn[1].strip() == f"[*] --> {START.state.name}"
+    assert drawn[-1].strip() == "ENDED --> [*]"
+    assert len(drawn) == len(TABLE) + 3
+    assert "    PERSISTING --> FORWARDING: committed / forward" in drawn
+    assert "    RELAYING --> ENDED: body_completed / settle, relay_end [complete]" in drawn
+    assert "    READING --> ENDED: client_left" in drawn
