@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -29,6 +30,7 @@ class Commands(LazyGroup):
         "doctor": "gateway.cli.doctor:doctor_command",
         "keys": "gateway.cli.keys:app",
         "sim": "controller.llmd.sim.command:sim",
+        "completion": "gateway.cli.completion:completion_command",
         "version": "gateway.cli.version:version_command",
     }
 
@@ -36,6 +38,8 @@ class Commands(LazyGroup):
 app = typer.Typer(
     name="lumyn",
     cls=Commands,
+    # Its options would load pydantic at every start: `lumyn completion` prints the script instead.
+    add_completion="_LUMYN_COMPLETE" in os.environ,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -93,11 +93,20 @@ class Desk:
         return await (await self._reader(config)).read(EVERY_TENANT, decision_id)
 
     async def append(
-        self, config: LumynConfig, decision_id: str, event_type: str, data: JSONObject
+        self,
+        config: LumynConfig,
+        decision_id: str,
+        event_type: str,
+        data: JSONObject,
+        *,
+        acted: bool = False,
     ) -> Appended:
-        """Append an event. Raises as `read`, InvalidRequestError, and ConflictError for a second outcome."""
+        """Append an event. Raises as `read`, and InvalidRequestError.
+
+        `acted`: it is the outcome of what the caller did after `decide(..., will_act=True)`.
+        """
         decisions = await self._reader(config)
-        return await decisions.append_event(EVERY_TENANT, decision_id, event_type, data, has_acted=True)
+        return await decisions.append_event(EVERY_TENANT, decision_id, event_type, data, acted=acted)
 
     async def replay(self, decision_id: str) -> Replay:
         """Decide a stored decision again under the policy that decided it. Raises as `read`, RecordError."""

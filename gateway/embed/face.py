@@ -122,13 +122,11 @@ class Lumyn:
 
     def append_outcome(self, decision_id: str, data: JSONObject) -> str:
         """Append what became of an action, `{"fate": ...}`; return the event's id once it is durable."""
-        return self._append(decision_id, "outcome", data).event_id
+        return self._outcome(decision_id, data).result().event_id
 
     def append_outcome_soon(self, decision_id: str, data: JSONObject) -> None:
         """Append what became of an action without waiting until it is durable."""
-        config = self._config
-        future = self._running().start(lambda desk: desk.append(config, decision_id, "outcome", data))
-        future.add_done_callback(_log_failure)
+        self._outcome(decision_id, data).add_done_callback(_log_failure)
 
     def _decide(self, request: Mapping[str, Any], *, will_act: bool) -> DecisionRecord:
         checked, config = _checked(request), self._config
@@ -141,6 +139,12 @@ class Lumyn:
             return await desk.decide(config, checked, will_act=will_act)
 
         return _record(await self._running().acall(work))
+
+    def _outcome(self, decision_id: str, data: JSONObject) -> Future[Appended]:
+        config = self._config
+        return self._running().start(
+            lambda desk: desk.append(config, decision_id, "outcome", data, acted=True)
+        )
 
     def _append(self, decision_id: str, event_type: str, data: JSONObject) -> Appended:
         config = self._config

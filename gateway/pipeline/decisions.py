@@ -136,13 +136,13 @@ class Decisions:
         return with_events(kept.body, await self._store.events(scope, decision_id))
 
     async def append_event(
-        self, scope: Scope, decision_id: str, event_type: str, data: JSONObject, *, has_acted: bool = False
+        self, scope: Scope, decision_id: str, event_type: str, data: JSONObject, *, acted: bool = False
     ) -> Appended:
         """Append an event to a decision and return once it is durable.
 
         A `label` makes a memory item in the same commit, and an `override` of kind `withdraw` takes one
         back; decisions after the return of this call see either. Where a decision awaits an outcome,
-        each has one fate, recorded by who acted: `has_acted` says that it is the caller, as it promised
+        each has one fate, recorded by who acted: `acted` says that it is the caller, as it promised
         with `will_act`. Raises NotFoundError, InvalidRequestError with a pointer, and ConflictError for
         an outcome that is not the caller's to record, or that stands there already.
         """
@@ -153,7 +153,7 @@ class Decisions:
         if kept is None:
             raise NotFoundError("not found")
         if event_type == "outcome" and kept.awaits_outcome:
-            await self._check_one_fate(scope, decision_id, has_acted=has_acted)
+            await self._check_one_fate(scope, decision_id, acted=acted)
         at_ms = self._clock.wall_ms()
         data, memory = await self._remembered(scope, kept, event_type, data, at_ms)
         event = event_entry(
@@ -173,9 +173,9 @@ class Decisions:
             await self._memory.catch_up()
         return Appended(event.entry_id, memory.entry_id)
 
-    async def _check_one_fate(self, scope: Scope, decision_id: str, *, has_acted: bool) -> None:
+    async def _check_one_fate(self, scope: Scope, decision_id: str, *, acted: bool) -> None:
         reason = "who acted on this decision records its outcome"
-        if has_acted:
+        if acted:
             events = await self._store.events(scope, decision_id)
             if all(event.event_type != "outcome" for event in events):
                 return

@@ -163,10 +163,10 @@ async def test_an_outcome_that_was_promised_is_recorded_once(desk) -> None:
     append = desk.decisions.append_event
     with pytest.raises(ConflictError, match="who acted"):
         await append(NO_TENANT, decision_id, "outcome", {"fate": "complete"})
-    await append(NO_TENANT, decision_id, "note", {}, has_acted=True)
-    await append(NO_TENANT, decision_id, "outcome", {"fate": "complete"}, has_acted=True)
+    await append(NO_TENANT, decision_id, "note", {}, acted=True)
+    await append(NO_TENANT, decision_id, "outcome", {"fate": "complete"}, acted=True)
     with pytest.raises(ConflictError, match="already") as caught:
-        await append(NO_TENANT, decision_id, "outcome", {"fate": "failed"}, has_acted=True)
+        await append(NO_TENANT, decision_id, "outcome", {"fate": "failed"}, acted=True)
     assert caught.value.code == "OUTCOME_CONFLICT"
 
 

@@ -1,138 +1,135 @@
-"""Memory kept up to date from a real store: labels go in, the index follows, nobody takes back another's."""
+"""Labels become memory, in one process and across two stores on one file."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import orjson
 import pytest
 
-from gateway.kernel.errors import InvalidRequestError, StoreUnavailableError
-from gateway.kernel.types import NO_TENANT
+from gateway.embed.config import LumynConfig
+from gateway.embed.desk import Desk
+from gateway.kernel.errors import InvalidRequestError
+from gateway.kernel.types import EVERY_TENANT, NO_TENANT
 from gateway.memory.snapshot import MemoryIndex
 from gateway.pipeline import remember
-from gateway.pipeline.remember import SUMMARY_CHARS_MAX, MemoryFeed, labelled, read_label, withdrawn
-from tests.kit.entries import decision, entry_id, event, memory_item
+from gateway.pipeline.remember import MemoryFeed, read_label
+from gateway.records.types import MemoryEntry
+from gateway.store.sqlite import SqliteStore, open_sqlite
+from tests.kit.entries import StillClock, decision, entry_id
+from tests.kit.refunds import refund
+from tests.kit.seeded import SeededRandomness
 
-KIND = "llm.chat_completion"
-
-
-def count(index: MemoryIndex) -> int:
-    """How many entries the index has seen of the tests' tenant and action type."""
-    return index.prefix(None, KIND).length
-
-
-def item(number: int) -> Any:
-    """A memory entry that labels decision `number`."""
-    return labelled(decision(number), memory_id=entry_id(number, 2), at_ms=1, label="failure", summary=None)
+CONFIG = LumynConfig(store_path="unused")
 
 
-async def test_the_index_follows_the_store(desk) -> None:
-    """Each call adds what was committed since the last one, once."""
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    async with await open_sqlite(
+        tmp_path / "s.db", clock=StillClock(), randomness=SeededRandomness()
+    ) as found:
+        yield found
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    found = Desk(f"sqlite:{tmp_path}/s.db", StillClock(), SeededRandomness(7))
+    yield found
+    await found.close()
+
+
+async def _decided(desk: Desk, value: float = 20) -> dict:
+    return orjson.loads(await desk.decide(CONFIG, refund(value)))
+
+
+async def test_a_label_of_another_writer_arrives_through_the_feed(desk: Desk, store: SqliteStore) -> None:
+    """What one store labels, an index fed from another store on the same file knows after catching up."""
+    record = await _decided(desk)
+    await desk.append(CONFIG, record["decision_id"], "label", {"label": "failure"})
     index = MemoryIndex()
-    feed = MemoryFeed(desk.store, index)
+    feed = MemoryFeed(store, index)
+    assert await feed.catch_up() == 1
+    assert index.prefix("acme", "support.refund").length == 1
     assert await feed.catch_up() == 0
-    await desk.store.submit((decision(1), item(1)))
-    await desk.store.submit((decision(2), item(2)))
-    assert await feed.catch_up() == 2
-    assert await feed.catch_up() == 0
-    assert count(index) == 2
 
 
-async def test_a_long_log_is_read_in_pieces(desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than one page, and more than one pause, miss and repeat nothing."""
-    monkeypatch.setattr(remember, "READ_ITEMS", 3)
-    monkeypatch.setattr(remember, "DECODE_ITEMS", 2)
-    for number in range(7):
-        await desk.store.submit((item(number),))
+async def test_a_label_and_its_item_are_one_commit(desk: Desk, store: SqliteStore) -> None:
+    """A label's event and memory item have sequence numbers side by side, and name each other."""
+    record = await _decided(desk)
+    appended = await desk.append(
+        CONFIG, record["decision_id"], "label", {"label": " Failure ", "summary": "twice"}
+    )
+    (event,) = await store.events(EVERY_TENANT, record["decision_id"])
+    data = orjson.loads(event.body)["data"]
+    assert data == {"label": "failure", "memory_id": appended.memory_id, "summary": "twice"}
+    assert appended.memory_id is not None
+    first, second = await store.proof(event.entry_id), await store.proof(appended.memory_id)
+    assert first is not None
+    assert second is not None
+    assert (first.writer, first.seq + 1) == (second.writer, second.seq)
+
+
+async def test_a_withdrawn_item_no_longer_speaks(desk: Desk) -> None:
+    """An override of kind withdraw takes a failure back: the next like request is trusted again."""
+    record = await _decided(desk)
+    appended = await desk.append(CONFIG, record["decision_id"], "label", {"label": "failure"})
+    held = await _decided(desk, 21)
+    assert held["verdict"] == "ESCALATE"
+    data = {"kind": "withdraw", "memory_id": appended.memory_id}
+    await desk.append(CONFIG, record["decision_id"], "override", data)
+    assert (await _decided(desk, 22))["verdict"] == "TRUST"
+
+
+async def test_nobody_withdraws_an_item_of_another_decision(desk: Desk) -> None:
+    """A withdrawal names an item that a label of the same decision made, or is refused with its pointer."""
+    first, second = await _decided(desk), await _decided(desk, 300)
+    appended = await desk.append(CONFIG, first["decision_id"], "label", {"label": "failure"})
+    data = {"kind": "withdraw", "memory_id": appended.memory_id}
+    with pytest.raises(InvalidRequestError) as caught:
+        await desk.append(CONFIG, second["decision_id"], "override", data)
+    assert caught.value.pointer == "/data/memory_id"
+
+
+async def test_a_damaged_item_stops_nothing(store: SqliteStore) -> None:
+    """An item that cannot be read is left out, and those after it are known."""
+    broken = MemoryEntry(entry_id(1), NO_TENANT, 1, "support.refund", "failure", b"{}")
+    await store.submit((decision(2), broken))
     index = MemoryIndex()
-    feed = MemoryFeed(desk.store, index)
-    first, second = await asyncio.gather(feed.catch_up(), feed.catch_up())
-    assert first + second == 7
-    assert count(index) == 7
+    assert await MemoryFeed(store, index).catch_up() == 1
+    assert index.prefix(None, "support.refund").length == 0
 
 
-async def test_a_damaged_item_is_left_out_and_said(desk, caplog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One bad entry stops neither the others nor the start."""
-    monkeypatch.setattr(remember.LOG, "propagate", True)
-    await desk.store.submit((memory_item(1), item(2)))
-    index = MemoryIndex()
-    assert await MemoryFeed(desk.store, index).catch_up() == 2
-    assert count(index) == 1
-    assert [record.getMessage() for record in caplog.records] == ["memory item cannot be read"]
-
-
-async def test_following_goes_on_after_trouble_and_says_so_once(
-    desk, caplog, monkeypatch: pytest.MonkeyPatch
+async def test_catching_up_reads_more_than_one_page(
+    desk: Desk, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store that cannot be read is named once, and read again when it can be."""
-    monkeypatch.setattr(remember, "FOLLOW_S", 0.001)
-    monkeypatch.setattr(remember.LOG, "propagate", True)
+    """More items than one read holds are all added, in the order of their commit."""
+    record = await _decided(desk)
+    for number in range(5):
+        await desk.append(
+            CONFIG, record["decision_id"], "label", {"label": "success", "summary": f"n{number}"}
+        )
+    monkeypatch.setattr(remember, "READ_ITEMS", 2)
     index = MemoryIndex()
-    feed = MemoryFeed(desk.store, index)
-    real, failures = desk.store.memory, [StoreUnavailableError("busy")] * 3
-
-    async def troubled(*args: Any, **kwargs: Any) -> Any:
-        if failures:
-            raise failures.pop()
-        return await real(*args, **kwargs)
-
-    monkeypatch.setattr(desk.store, "memory", troubled)
-    following = asyncio.create_task(feed.follow())  # noqa: TID251 - awaited below
-    await desk.store.submit((item(1),))
-    async with asyncio.timeout(5):
-        while not count(index):
-            await asyncio.sleep(0.001)
-    following.cancel()
-    await asyncio.wait([following])
-    assert len(caplog.records) == 1
-
-
-@pytest.mark.parametrize(
-    ("data", "wanted"),
-    [
-        ({"label": "failure"}, ("failure", None)),
-        ({"label": " Near_Miss ", "summary": " it went wrong "}, ("near_miss", "it went wrong")),
-        ({"label": "success", "summary": "  "}, ("success", None)),
-    ],
-)
-def test_labels(data: dict[str, Any], wanted: tuple[str, str | None]) -> None:
-    """The three labels, whatever their case; a blank summary is none."""
-    assert read_label(data) == wanted
+    assert await MemoryFeed(store, index).catch_up() == 5
+    again = orjson.loads(await desk.decide(CONFIG, refund(23)))
+    prefix = index.prefix("acme", "support.refund")
+    assert again["determinism"]["memory_snapshot"] == prefix.name
 
 
 @pytest.mark.parametrize(
     ("data", "pointer"),
     [
         ({}, "/data/label"),
-        ({"label": 1}, "/data/label"),
-        ({"label": "withdrawn"}, "/data/label"),
-        ({"label": "failure", "summary": 5}, "/data/summary"),
-        ({"label": "failure", "summary": "x" * (SUMMARY_CHARS_MAX + 1)}, "/data/summary"),
+        ({"label": "good"}, "/data/label"),
+        ({"label": None}, "/data/label"),
+        ({"label": ["failure"]}, "/data/label"),
+        ({"label": "failure", "summary": 3}, "/data/summary"),
+        ({"label": "failure", "summary": "x" * 2001}, "/data/summary"),
     ],
 )
-def test_what_is_no_label(data: dict[str, Any], pointer: str) -> None:
-    """It is refused with a pointer to what is wrong."""
+def test_bad_labels_are_refused_with_their_pointer(data: dict, pointer: str) -> None:
+    """Only the three labels and a short summary are accepted; the error points at what is wrong."""
     with pytest.raises(InvalidRequestError) as caught:
         read_label(data)
     assert caught.value.pointer == pointer
-
-
-def test_a_withdrawal_names_its_item() -> None:
-    """An item that a label of the decision made can be taken back, with or without words."""
-    label = event(1, entry_id(1), "label", body=orjson.dumps({"data": {"memory_id": "M"}}))
-    entry = withdrawn(decision(1), (label,), {"memory_id": "M"}, memory_id="W", at_ms=1)
-    assert (entry.entry_id, entry.tenant, entry.label) == ("W", NO_TENANT, "withdrawn")
-    assert orjson.loads(entry.body)["withdraws"] == "M"
-    assert orjson.loads(entry.body)["summary"] == "withdrawn"
-
-
-@pytest.mark.parametrize("kind", ["note", "override", "outcome"])
-def test_nobody_withdraws_what_is_not_theirs(kind: str) -> None:
-    """An id that the caller wrote into an event of another type is not one that a label made."""
-    forged = event(1, entry_id(1), kind, body=orjson.dumps({"data": {"memory_id": "M"}}))
-    for data in ({"memory_id": "M"}, {"memory_id": None}, {}):
-        with pytest.raises(InvalidRequestError) as caught:
-            withdrawn(decision(1), (forged,), data, memory_id="W", at_ms=1)
-        assert caught.value.pointer == "/data/memory_id"
