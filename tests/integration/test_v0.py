@@ -99,7 +99,9 @@ async def test_events_stand_with_their_decision(tmp_path: Path) -> None:
         decision_id = (await call.decide(request()))["decision_id"]
         path = f"/v0/decisions/{decision_id}"
         for kind in ("outcome", "label", "note", "override"):
-            status, answer = await call("POST", f"{path}/events", {"type": kind, "data": {"n": kind}})
+            status, answer = await call(
+                "POST", f"{path}/events", {"type": kind, "data": {"label": "success"}}
+            )
             assert status == 200
             assert len(answer["event_id"]) == 26
         _, record = await call("GET", path)
