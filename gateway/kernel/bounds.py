@@ -75,6 +75,11 @@ STORE_BATCH_MAX: Final = 256
 """Appends in one commit: throughput is flat from 64 on, latency is not."""
 STORE_COMMIT_S: Final = 5.0
 """A commit that takes longer fails its waiters: they can do better than to wait."""
+STORE_GATHER_S: Final = 0.001
+"""How long a commit waits for company that the last one had: as long as a commit takes."""
+STORE_PATIENCE_S: Final = 0.02
+"""How long an outcome, for which nobody waits, may wait to ride with a decision's commit. If the process
+dies meanwhile the fate is recorded as unknown, as it would be had it died before the last byte."""
 PAGE_DECISIONS_MAX: Final = 500
 """Decisions in one page of a listing."""
 

@@ -121,12 +121,21 @@ class HttpClient:
         self._shape = shape
         self._body_bytes_max = body_bytes_max
 
+    def end_after_this(self) -> None:
+        """Close the connection behind this answer: what follows cannot be trusted to be a request."""
+        self._ends = True
+
     # --- the request -----------------------------------------------------------------------------
 
     @property
     def method(self) -> str:
         """The method, in capitals."""
         return self._request.method
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """The protocol's version, as the request line says."""
+        return self._request.version
 
     @property
     def path(self) -> str:
@@ -232,7 +241,7 @@ class HttpClient:
             pass
         elif length is not None:
             lines.append(f"content-length: {length}\r\n")
-        elif self._request.version >= HttpVersion11:
+        elif self.version >= HttpVersion11:
             self._chunked = True
             lines.append("transfer-encoding: chunked\r\n")
         else:

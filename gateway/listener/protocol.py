@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.http_parser import HttpRequestParser
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from gateway.kernel.bounds import (
     HEADER_BYTES_MAX,
@@ -31,9 +31,7 @@ answer and not a reset (RFC 9112 9.6); longer would let a refused upload hold a 
 
 def c_parser_loaded() -> bool:
     """Tell whether aiohttp's C parser is in use: the pure-Python one accepts ambiguous requests."""
-    return HttpRequestParser.__module__ != "aiohttp.http_parser" or HttpRequestParser.__name__ != (
-        "HttpRequestParserPy"
-    )
+    return HttpRequestParser is not HttpRequestParserPy
 
 
 def _last_answer(status: str, error: GatewayError) -> bytes:
@@ -79,6 +77,7 @@ class GuardedProtocol(RequestHandler):
         super().data_received(data)
         if self._request_count != before:
             self._disarm()
+            self._tell_reader()
         elif self._header_deadline is None and self._idle:
             self._arm()
 
@@ -102,6 +101,13 @@ class GuardedProtocol(RequestHandler):
             return _LastAnswer("500 Internal Server Error", InternalError())
         fault = MalformedRequestError("the request is not valid HTTP", hint="see RFC 9112")
         return _LastAnswer("400 Bad Request", fault)
+
+    def _tell_reader(self) -> None:
+        """Where a body's framing broke, aiohttp queues the fault behind the handler that waits for it."""
+        request = self._current_request
+        broken = bool(self._messages) and isinstance(self._messages[-1][0], _ErrInfo)
+        if broken and request is not None and not request.content.is_eof():
+            request.content.set_exception(RequestPayloadError("the body's framing is broken"))
 
     @property
     def _idle(self) -> bool:

@@ -19,6 +19,7 @@ from gateway.wire.headers import check_request_headers, clean_request_id
 _BACKLOG: Final = 1024
 """Connections the kernel holds for us during a spike; the default of 100 drops SYNs at 1,000 users."""
 
+_VERSIONS: Final = ((1, 0), (1, 1))
 _CUT_S: Final = 0.5
 """What is cut at the end of a drain has only to say so: milliseconds, unless the loop is busy."""
 
@@ -116,10 +117,7 @@ class Listener:
             stall_s=self._stall_s,
         )
         try:
-            if not path.startswith("/"):
-                # An absolute target may name another host than `Host` does: two readers, two answers.
-                raise MalformedRequestError("the request target must be a path")  # noqa: TRY301 - the net is below
-            check_request_headers(request.raw_headers)
+            _check_head(client)
             route = self._router.find(request.method, path)
             client.serve_as(route.shape, route.body_bytes_max)
             await route.handler(client)
@@ -140,3 +138,17 @@ class Listener:
             await client.send_error(error)
         except ConnectionError:
             client.break_off(None)
+
+
+def _check_head(client: HttpClient) -> None:
+    """Refuse a head that two servers might read differently, and read nothing behind it."""
+    try:
+        if not client.path.startswith("/"):
+            # An absolute target may name another host than `Host` does: two readers, two answers.
+            raise MalformedRequestError("the request target must be a path")  # noqa: TRY301 - one way out
+        if client.version not in _VERSIONS:
+            raise MalformedRequestError("the request is not HTTP/1.1")  # noqa: TRY301 - as above
+        check_request_headers(client.raw_headers, http_1_0=client.version == (1, 0))
+    except MalformedRequestError:
+        client.end_after_this()
+        raise

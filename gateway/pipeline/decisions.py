@@ -141,9 +141,10 @@ class Decisions:
         """Append an event to a decision and return once it is durable.
 
         A `label` makes a memory item in the same commit, and an `override` of kind `withdraw` takes one
-        back; decisions after the return of this call see either. Raises NotFoundError,
-        InvalidRequestError with a pointer, and ConflictError for the outcome of a decision that somebody
-        else acts on: each has one fate, and it is recorded by who saw it. `acted` says that it is the caller.
+        back; decisions after the return of this call see either. Where a decision awaits an outcome,
+        each has one fate, recorded by who acted: `acted` says that it is the caller, as it promised
+        with `will_act`. Raises NotFoundError, InvalidRequestError with a pointer, and ConflictError for
+        an outcome that is not the caller's to record, or that stands there already.
         """
         if event_type not in EVENT_TYPES:
             wanted = ", ".join(sorted(EVENT_TYPES))
@@ -151,13 +152,8 @@ class Decisions:
         kept = await self._store.decision(scope, decision_id)
         if kept is None:
             raise NotFoundError("not found")
-        if event_type == "outcome" and kept.awaits_outcome and not acted:
-            raise ConflictError(
-                "the gateway records the outcome of this decision itself",
-                code="OUTCOME_CONFLICT",
-                pointer="/type",
-                hint="append a label or a note",
-            )
+        if event_type == "outcome" and kept.awaits_outcome:
+            await self._check_one_fate(scope, decision_id, acted=acted)
         at_ms = self._clock.wall_ms()
         data, memory = await self._remembered(scope, kept, event_type, data, at_ms)
         event = event_entry(
@@ -176,6 +172,15 @@ class Decisions:
         with contextlib.suppress(StoreUnavailableError):
             await self._memory.catch_up()
         return Appended(event.entry_id, memory.entry_id)
+
+    async def _check_one_fate(self, scope: Scope, decision_id: str, *, acted: bool) -> None:
+        reason = "who acted on this decision records its outcome"
+        if acted:
+            events = await self._store.events(scope, decision_id)
+            if all(event.event_type != "outcome" for event in events):
+                return
+            reason = "this decision has its outcome already"
+        raise ConflictError(reason, code="OUTCOME_CONFLICT", pointer="/type", hint="append a label or a note")
 
     async def _remembered(
         self, scope: Scope, kept: DecisionEntry, event_type: str, data: JSONObject, at_ms: int

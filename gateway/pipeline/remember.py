@@ -109,7 +109,9 @@ def withdrawn(
     withdraw what is not theirs. Raises InvalidRequestError.
     """
     wanted = data.get("memory_id")
-    known = {orjson.loads(event.body)["data"].get("memory_id") for event in events}
+    # Of labels only: any other event holds what its caller wrote, which may be another's id.
+    labels = (orjson.loads(event.body) for event in events if event.event_type == "label")
+    known = {label["data"].get("memory_id") for label in labels}
     if not isinstance(wanted, str) or wanted not in known:
         raise InvalidRequestError(
             "no label of this decision made that memory item",

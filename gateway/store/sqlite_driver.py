@@ -18,6 +18,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import aiosqlite
 
+from gateway.kernel.bounds import KIB, MIB
 from gateway.kernel.clock import Clock
 from gateway.store.anchor import AnchorFile
 from gateway.store.sqlite_commit import CHECKPOINT_PAGES, SqliteLedger, checkpoint, commit_error
@@ -28,8 +29,10 @@ T = TypeVar("T")
 
 SETTLE_ROUNDS: Final = 10
 """The watermark costs a commit of its own: every tenth round of chores is enough."""
-CHECKPOINT_BATCHES: Final = 64
-"""Batches between two moves out of the WAL: some 100 ms of full load, so that each one is short."""
+CHECKPOINT_BYTES: Final = 4 * MIB
+"""Committed between two moves out of the WAL: some 100 ms of full load, so that each one is short."""
+ENTRY_BYTES: Final = KIB
+"""What an entry writes beside its body: columns and index pages, roughly."""
 
 
 async def run(
@@ -61,17 +64,17 @@ class SqliteDriver:
         self._anchor = anchor
         self._clock = clock
         self._rounds = 0
-        self._batches = 0
+        self._unmoved_bytes = 0
         self._move: asyncio.Task[int] | None = None
 
     async def commit(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Make a batch durable."""
         outcomes = await self._hop(self._ledger.commit, groups)
-        self._batches += 1
+        self._unmoved_bytes += sum(ENTRY_BYTES + len(entry.row[-1]) for g in groups for entry in g.entries)
         if self._move is not None and self._move.done():
             await self._end_move(self._move)
-        elif self._move is None and self._batches >= CHECKPOINT_BATCHES:
-            self._batches = 0
+        elif self._move is None and self._unmoved_bytes >= CHECKPOINT_BYTES:
+            self._unmoved_bytes = 0
             self._move = asyncio.get_running_loop().create_task(self._begin_move(), name="store-checkpoint")
         return outcomes
 

@@ -55,6 +55,8 @@ def decisions(
     more, more_values = _wanted(wanted)
     before, before_values = _before(cursor)
     index = "decisions_by_time" if isinstance(scope, EveryTenant) else "decisions_by_tenant"
+    if wanted.correlation_id is not None:
+        index = "decisions_by_correlation"
     sql = (
         f"SELECT position, {ENTRY_LIST} FROM entries INDEXED BY {index} "  # noqa: S608 - constants
         f"WHERE kind = 'decision'{condition}{more}{before} ORDER BY at_ms DESC, position DESC LIMIT ?"

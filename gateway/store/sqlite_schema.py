@@ -51,10 +51,10 @@ CREATE UNIQUE INDEX entries_by_id ON entries (entry_id);
 CREATE UNIQUE INDEX entries_by_key ON entries (ifnull(tenant, x''), request_key)
   WHERE request_key IS NOT NULL;
 CREATE INDEX decisions_by_time
-  ON entries (at_ms, verdict, action_type, model, reason_codes, correlation_id) WHERE kind = 'decision';
+  ON entries (at_ms, verdict, action_type, model, reason_codes) WHERE kind = 'decision';
 CREATE INDEX decisions_by_tenant
-  ON entries (tenant, at_ms, verdict, action_type, model, reason_codes, correlation_id)
-  WHERE kind = 'decision';
+  ON entries (tenant, at_ms, verdict, action_type, model, reason_codes) WHERE kind = 'decision';
+CREATE INDEX decisions_by_correlation ON entries (correlation_id) WHERE correlation_id IS NOT NULL;
 CREATE INDEX events_by_decision ON entries (decision_id, label) WHERE kind = 'event';
 CREATE INDEX memory_by_position ON entries (kind) WHERE kind = 'memory';
 

@@ -18,7 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
-from gateway.kernel.bounds import STORE_BATCH_MAX, STORE_COMMIT_S, STORE_QUEUE_MAX
+from gateway.kernel.bounds import (
+    STORE_BATCH_MAX,
+    STORE_COMMIT_S,
+    STORE_GATHER_S,
+    STORE_PATIENCE_S,
+    STORE_QUEUE_MAX,
+)
 from gateway.kernel.clock import Clock
 from gateway.kernel.errors import GatewayError, StoreBusyError, StoreUnavailableError
 from gateway.store.port import Receipt, StoreHealth
@@ -52,6 +58,8 @@ class Group:
 
     entries: tuple[Sealed, ...]
     waiter: asyncio.Future[Receipt] = field(repr=False)
+    patient: bool = False
+    """Nobody waits for the receipt: it is committed with the next batch, or soon."""
 
 
 Outcome: TypeAlias = tuple[int, int] | GatewayError
@@ -97,6 +105,10 @@ class GroupWriter:
         self._chores: asyncio.TimerHandle | None = None
         self._chores_due = False
         self._wake: asyncio.Future[None] | None = None
+        self._ripe = False
+        self._pressing = 0
+        self._company = 0
+        self._patience: asyncio.TimerHandle | None = None
         self._task = self._loop.create_task(self._run(), name="store-writer")
 
     def submit(self, entries: tuple[Sealed, ...], *, reserved: bool = False) -> asyncio.Future[Receipt]:
@@ -109,10 +121,14 @@ class GroupWriter:
                 hint="send again a little later",
                 retry_after_s=BUSY_RETRY_S,
             )
-        group = Group(entries, self._loop.create_future())
+        group = Group(entries, self._loop.create_future(), reserved)
         self._queue.append(group)
         self._queued += len(entries)
-        self._rouse()
+        if not reserved:
+            self._pressing += 1
+            self._ripen()
+        elif self._patience is None:
+            self._patience = self._loop.call_later(STORE_PATIENCE_S, self._ripen)
         return group.waiter
 
     def health(self) -> StoreHealth:
@@ -135,7 +151,8 @@ class GroupWriter:
 
     async def _run(self) -> None:
         while self._queue or not self._closing:
-            if self._queue:
+            if self._queue and (self._ripe or self._closing):
+                await self._gather()
                 await self._commit(self._take())
                 if self._reason and not self._fatal:
                     await self._recover()
@@ -146,6 +163,20 @@ class GroupWriter:
                 await self._do_chores(last=False)
         if not self._fatal:
             await self._do_chores(last=True)
+
+    def _ripen(self) -> None:
+        """Somebody waits, or an outcome has waited long enough."""
+        self._ripe = True
+        self._rouse()
+
+    async def _gather(self) -> None:
+        """Wait a moment for as much company as the last batch had (PostgreSQL's commit_delay, adaptive).
+
+        A commit costs the same for one group as for ten. A lone caller never waits here, and neither do
+        callers who have all come back already.
+        """
+        if self._pressing < self._company and not self._closing:
+            await asyncio.sleep(STORE_GATHER_S)
 
     def _rouse(self) -> None:
         if self._wake is not None and not self._wake.done():
@@ -173,6 +204,12 @@ class GroupWriter:
             group = queue.popleft()
             count += len(group.entries)
             batch.append(group)
+        self._company = sum(not group.patient for group in batch)
+        self._pressing -= self._company
+        self._ripe = bool(queue)
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         return batch
 
     async def _commit(self, batch: list[Group]) -> None:
@@ -224,6 +261,7 @@ class GroupWriter:
             _refuse(group.waiter, self._unavailable())
         self._queued -= sum(len(group.entries) for group in self._queue)
         self._queue.clear()
+        self._pressing = 0
 
     async def _recover(self) -> None:
         """Probe until the fault has gone, turned out to be fatal, or the store is closed."""

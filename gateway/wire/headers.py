@@ -64,12 +64,12 @@ def listed_in_connection(headers: RawHeaders) -> frozenset[bytes]:
     return frozenset(named)
 
 
-def check_request_headers(headers: RawHeaders) -> None:
+def check_request_headers(headers: RawHeaders, *, http_1_0: bool = False) -> None:
     """Refuse what two servers might read differently.
 
     Raises MalformedRequestError for a header that spells a framing, routing or control header with
-    an underscore (CGI-style back-ends take `Content_Length` for `Content-Length`), or for more than
-    one `Host`.
+    an underscore (CGI-style back-ends take `Content_Length` for `Content-Length`), for more than one
+    `Host` or none (RFC 9112 3.2), and for chunks in HTTP/1.0, which has none (RFC 9112 6.1).
     """
     hosts = 0
     for name, _ in headers:
@@ -82,8 +82,12 @@ def check_request_headers(headers: RawHeaders) -> None:
                 )
         elif len(name) == 4 and name.lower() == b"host":
             hosts += 1
+        elif http_1_0 and name.lower() == b"transfer-encoding":
+            raise MalformedRequestError("chunks in an HTTP/1.0 request", hint="send a content-length")
     if hosts > 1:
         raise MalformedRequestError("more than one host header", hint="send exactly one")
+    if not hosts and not http_1_0:
+        raise MalformedRequestError("no host header", hint="send exactly one")
 
 
 def forwarded_request_headers(headers: RawHeaders, *, keep_authorization: bool) -> list[tuple[bytes, bytes]]:

@@ -167,14 +167,17 @@ class Pool:
 
     def _absorb(self, events: list[EngineEvent]) -> None:
         for event in events:
-            self._events.append(event)
-            if isinstance(event, Finished):
-                self._ended(event)
+            if not isinstance(event, Finished):
+                self._events.append(event)
+                continue
+            root = event.request_id
+            if root not in self._placed:
+                root = root.rpartition("/")[0]
+            if root in self._placed:  # else it was evicted at this very instant, and has its fate
+                self._events.append(event)
+                self._ended(root, event)
 
-    def _ended(self, event: Finished) -> None:
-        request_id = event.request_id
-        if request_id not in self._placed:
-            request_id = request_id.rpartition("/")[0]
+    def _ended(self, request_id: str, event: Finished) -> None:
         _, parts = self._placed[request_id]
         parts.discard(event.request_id)
         if not parts:
@@ -347,7 +350,7 @@ class Cluster:
         """Live up to and including `until`; return what happened, in order of time."""
         events: list[Event] = []
         busy = 0
-        self._now = until
+        self._now = max(self._now, until)
         for pool in self.pools.values():
             if pool.next_event_time() > until:
                 continue

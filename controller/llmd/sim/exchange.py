@@ -42,7 +42,7 @@ _KINDS: Final = {
     500: "InternalServerError",
     503: "server_error",
 }
-_PREFIXES: Final = {"chat": "chatcmpl", "completion": "cmpl", "response": "resp"}
+_PREFIXES: Final = {"chat": "chatcmpl-", "completion": "cmpl-", "response": "resp_"}
 IDENTITY: Final = web.RequestKey("identity", dict[str, str])
 """Where the server keeps the headers that every answer carries."""
 DIMENSIONS_MAX: Final = 8192
@@ -101,13 +101,8 @@ class Exchange:
         """Answer a request for text."""
         prompts, answers = self._planned(generation)
         channel = Channel(len(answers))
-        head = Head(
-            f"{_PREFIXES[generation.api]}-{digest(str(self._config.seed), self._request_id)}"
-            if generation.api != "response"
-            else f"resp_{digest(str(self._config.seed), self._request_id)}",
-            self._ids.now(),
-            self.target,
-        )
+        answer_id = _PREFIXES[generation.api] + digest(str(self._config.seed), self._request_id)
+        head = Head(answer_id, self._ids.now(), self.target)
         echoes = [prompts[index].text if generation.echo else "" for index in range(len(answers))]
         if generation.stream:
             shape = _shape(generation, head, answers, echoes)
@@ -117,12 +112,10 @@ class Exchange:
             shape = None
         try:
             self._submit(generation, prompts, answers, channel)
-            await self._dispatched(channel)
             if shape is not None:
+                await self._dispatched(channel)
                 return await self._stream(channel, shape, prompts, answers)
-            while not channel.over:
-                await channel.changed()
-            self._raise_if_dropped(channel)
+            await self._finished(channel)
         finally:
             self._driver.cancel(self._request_id)
         usage = self._usage(channel, prompts, answers)
@@ -146,10 +139,7 @@ class Exchange:
         parts = tuple(Part(prompt.tokens, 0, prompt.prefix) for prompt in prompts[1:])
         try:
             self._send(prompts[0], 0, parts, channel, ("stop",) * len(prompts), 0, 0)
-            await self._dispatched(channel)
-            while not channel.over:
-                await channel.changed()
-            self._raise_if_dropped(channel)
+            await self._finished(channel)
         finally:
             self._driver.cancel(self._request_id)
         total = sum(prompt.tokens for prompt in prompts)
@@ -230,6 +220,11 @@ class Exchange:
             await channel.changed()
         if channel.dispatched is None:
             self._raise_if_dropped(channel)
+
+    async def _finished(self, channel: Channel) -> None:
+        while not channel.over:
+            await channel.changed()
+        self._raise_if_dropped(channel)
 
     def _raise_if_dropped(self, channel: Channel) -> None:
         if channel.dropped is None:

@@ -215,6 +215,8 @@ class Telemetry:
         known.left -= 1
         if known.picker is not None:
             families["llm_d_epp_request_output_tokens"].observe(known.picker, event.output_tokens)
+            normalised = (event.at_s - known.arrived_at_s) / scale / max(event.output_tokens, 1)
+            families["llm_d_epp_request_ntpot_seconds"].observe(known.picker, normalised)
             if not known.left:
                 families["llm_d_epp_request_running"].add(known.picker, -1)
                 duration = (event.at_s - known.arrived_at_s) / scale
@@ -364,6 +366,7 @@ class Telemetry:
             ("request_duration_seconds", _LATENCY),
             ("request_ttft_seconds", _TTFT),
             ("request_streaming_tpot_seconds", _ITL),
+            ("request_ntpot_seconds", _ITL),
             ("request_input_tokens", _COUNTS),
             ("request_output_tokens", _COUNTS),
             ("request_cached_tokens", _COUNTS),

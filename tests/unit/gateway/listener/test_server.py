@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
 
 import orjson
 import pytest
@@ -14,59 +12,12 @@ from gateway.kernel.errors import SetupError, StoreBusyError
 from gateway.kernel.ids import IdSource
 from gateway.listener import server as module
 from gateway.listener.client import HttpClient
-from gateway.listener.router import Route, Router
+from gateway.listener.router import Router
 from gateway.listener.server import Listener
-from gateway.wire.errors import openai_error_body, v0_error_body
+from gateway.wire.errors import v0_error_body
 from tests.kit.entries import CountedRandomness, StillClock
+from tests.kit.listeners import BODY_BYTES_MAX, ask, get, listening
 from tests.kit.rawpeer import Message, post, raw_client
-
-BODY_BYTES_MAX = 1000
-Handler = Callable[[HttpClient], Awaitable[None]]
-
-
-async def echo(client: HttpClient) -> None:
-    """Answer with the body that came."""
-    await client.send(200, await client.read(), headers=[("x-request-id", client.request_id)])
-
-
-async def hello(client: HttpClient) -> None:
-    """Answer without reading."""
-    await client.send(200, b'{"hello":1}')
-
-
-@contextlib.asynccontextmanager
-async def listening(**changed: object) -> AsyncIterator[tuple[Listener, int]]:
-    """A listener with an echo on both APIs, and further handlers by path."""
-    handlers: dict[str, Handler] = changed.pop("handlers", {})  # type: ignore[assignment]
-    routes = [
-        Route("POST", "/v1/echo", echo, openai_error_body, BODY_BYTES_MAX),
-        Route("POST", "/v0/echo", echo, v0_error_body, BODY_BYTES_MAX),
-        Route("GET", "/hello", hello, v0_error_body, 0),
-        *(
-            Route("POST", path, handler, openai_error_body, BODY_BYTES_MAX)
-            for path, handler in handlers.items()
-        ),
-    ]
-    router = Router(routes, shapes={"/v1/": openai_error_body}, fallback=v0_error_body)
-    ids = IdSource(StillClock(), CountedRandomness())
-    listener = Listener(router, ids, **changed)  # type: ignore[arg-type]
-    port = await listener.start("127.0.0.1", 0)
-    try:
-        yield listener, port
-    finally:
-        await listener.drain(0.1)
-
-
-async def ask(port: int, data: bytes) -> Message:
-    """One request on a connection of its own."""
-    async with raw_client(port) as client:
-        await client.send(data)
-        return await client.read_answer()
-
-
-def get(target: str, *lines: str, method: str = "GET", version: str = "1.1") -> bytes:
-    """A request without a body."""
-    return "\r\n".join([f"{method} {target} HTTP/{version}", "host: g", *lines, "", ""]).encode("latin-1")
 
 
 def error_of(answer: Message, *, openai: bool) -> tuple[str, str]:
@@ -232,28 +183,6 @@ async def test_the_next_head_has_a_deadline_too() -> None:
         assert not await client.closed(within_s=0.2)  # idle is not half open
         await client.send(b"GET /hel")
         assert (await client.read_answer()).status == 408
-
-
-async def test_the_rest_of_a_body_arms_no_deadline_for_heads() -> None:
-    """Body bytes that arrive before the handler's first step do not break its answer off with a 408."""
-    started = asyncio.Event()
-
-    async def slow(client: HttpClient) -> None:
-        body = await client.read()
-        started.set()
-        await asyncio.sleep(0.3)
-        await client.send(200, body)
-
-    async with listening(header_deadline_s=0.1, handlers={"/v1/slow": slow}) as (_, port):
-        for gap in range(4):
-            async with raw_client(port) as client:
-                data = post("/v1/slow", b"[1,2,3]")
-                await client.send(data[:-3])
-                for _ in range(gap):
-                    await asyncio.sleep(0)
-                await client.send(data[-3:])
-                answer = await client.read_answer()
-                assert (answer.status, answer.body) == (200, b"[1,2,3]")
 
 
 async def test_a_handler_that_fails_gives_an_honest_500() -> None:

@@ -17,6 +17,8 @@ from gateway.kernel.errors import (
     UpstreamUnreachableError,
 )
 from gateway.kernel.types import Fate, Mode, Verdict
+from gateway.pipeline.drive import _retrieve
+from gateway.store.port import Receipt
 from tests.kit.playbook import (
     LEAVES,
     SSE_HEAD,
@@ -313,6 +315,24 @@ async def test_leaving_during_a_refusal_changes_nothing(how: str, fate: Fate) ->
     book = book << "commit decision + outcome:refused" << "error 403 LLM_TOKENS_OVER_LIMIT" >> how
     played = await book.play()
     assert [outcome["fate"] for outcome in played.outcomes] == ["refused"]
+
+
+async def test_an_outcome_whose_receipt_is_cancelled_is_no_fault() -> None:
+    """A loop that ends cancels what is left; nobody is told of a fault."""
+    waiter: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+    waiter.cancel()
+    _retrieve(waiter)
+    failed: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+    failed.set_exception(StoreUnavailableError("gone"))
+    _retrieve(failed)
+
+
+async def test_header_values_are_relayed_as_they_came() -> None:
+    """UTF-8 stays UTF-8, and bytes that are none stay those bytes."""
+    headers = ((b"x-a", "é".encode()), (b"x-b", b"\xe9"), (b"content-type", b"application/json"))
+    book = to_head(Head(headers=headers)) << "chunk" >> b"{}" << "relay 2" << "chunk"
+    played = await (book << "queue outcome:complete" << "end" << "release").play()
+    assert (played.ports.sent[0][1]["x-a"], played.ports.sent[0][1]["x-b"]) == ("é", "é")
 
 
 async def test_a_client_whose_socket_breaks_has_left() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from controller.llmd.sim.cluster import REFUSED, Cluster
-from controller.llmd.sim.config import Faults, ModelConfig, RouterConfig, SimConfig, preset
+from controller.llmd.sim.config import CompatLatency, Faults, ModelConfig, RouterConfig, SimConfig, preset
 from controller.llmd.sim.intent import LlmdIntent
 from controller.llmd.sim.presets import HARDWARE
 from controller.llmd.sim.types import Dispatched, Dropped, Finished, Part, SimRequest
@@ -125,6 +125,19 @@ def test_eviction_cuts_sheddable_work_with_its_reason():
     assert next(event.at_s for event in events if isinstance(event, Finished)) < 1.5
 
 
+def test_evictions_of_a_model_without_latency_end_once():
+    """With every latency zero tokens come at the very instant of an eviction; still one fate each."""
+    router = RouterConfig(eviction=True, saturation="concurrency", concurrency_threshold=3)
+    config = one_pool(router=router, latency=CompatLatency(itl_ms=1), seqs_max=2, waiting_max=0)
+    intents = (LlmdIntent(objective="background"), LlmdIntent(objective="critical"))
+    arrivals = [
+        (0.0001 * (index // 2), SimRequest(str(index), "m", 10, 1 + index % 3, intents[index % 2]))
+        for index in range(120)
+    ]
+    fates = [event.request_id for event in run(Cluster(config), arrivals) if isinstance(event, FATES)]
+    assert sorted(fates, key=int) == [str(index) for index in range(120)]
+
+
 def test_parts_are_one_request_to_the_picker_and_end_together():
     """Three choices: one dispatch, three ends, and the id is free again afterwards."""
     cluster = Cluster(one_pool())
@@ -227,9 +240,10 @@ def test_a_seed_gives_the_same_events_in_any_process():
 
 def test_a_thousand_chat_requests_are_simulated_in_a_second():
     """At least 1,000 chat-sized requests a second of CPU on the demonstration cluster, overloaded or not."""
+    bar = 1000 if sys.gettrace() is None else 100  # a tracer, such as coverage, costs a factor of four
     models = ("llama-70b", "llama-8b", "llama-1b")
     for rate in (20, 120):
         cluster, arrivals = Cluster(preset("llmd-demo")), chat(1000, rate, models)
         started = time.process_time()
         run(cluster, arrivals)
-        assert len(arrivals) / (time.process_time() - started) > 1000
+        assert len(arrivals) / (time.process_time() - started) > bar

@@ -103,6 +103,16 @@ def test_a_cancel_gives_the_place_to_the_next():
     assert each.load().unfinished == 0
 
 
+def test_no_latency_at_all_still_ends():
+    """The Go simulator's default: every latency zero, every token at once."""
+    each = engine(CompatLatency())
+    for index in range(12):
+        each.submit(EngineRequest(str(index), 10, 30), 1.0)
+    events = each.advance(1.0)
+    assert sum(isinstance(event, Finished) for event in events) >= 5
+    assert each.next_event_time() == math.inf
+
+
 def test_slowdown_and_prediction_follow_the_formula():
     """Twice the slowdown, twice the latencies; the prediction is the mean at the present load."""
     each = engine(CONSTANT)

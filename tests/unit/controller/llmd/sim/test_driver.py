@@ -98,6 +98,16 @@ def test_a_request_that_cannot_fit_leaves_no_trace():
     asyncio.run(attempt())
 
 
+async def machine_noise():
+    """Return how late a plain 50 ms timer is at p99, with nothing else to do."""
+    late = []
+    for _ in range(100):
+        due = time.monotonic() + 0.05
+        await asyncio.sleep(0.05)
+        late.append(time.monotonic() - due)
+    return sorted(late)[98]
+
+
 async def drive(streams, tokens, config):
     """Serve `streams` clients of another process; return server CPU seconds and how late each step was."""
     sim = EmbeddedSim(config)
@@ -131,6 +141,9 @@ async def test_a_token_costs_little():
 @pytest.mark.long
 async def test_300_streams_at_10_tokens_a_second_keep_their_gaps():
     """At p99 the time between two steps' tokens is within 10 % of a step, on less than half a core."""
+    noise = await machine_noise()
+    if noise > 0.05 * STEP_S:
+        pytest.skip(f"an idle timer is {noise * 1000:.0f} ms late at p99: the machine is too busy to tell")
     spent, late = await drive(300, 300, replace(CONFIG, time_scale=1.0))
     steady = late[20:]  # the clients' connections come in with the first steps
     drift = sorted(abs(after - before) for before, after in pairwise(steady))

@@ -1,8 +1,9 @@
 """Over real sockets: the unmodified openai client, vLLM's errors, the picker's headers, faults."""
 
 import asyncio
+import random
 import re
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import aiohttp
@@ -342,6 +343,45 @@ async def test_the_model_can_be_rewritten_by_header():
                 "/v1/chat/completions", json=body, headers={"x-llm-d-model-name-rewrite": "small"}
             )
             assert (await answer.json())["model"] == expected
+
+
+async def test_a_storm_of_comers_and_goers_leaves_nothing_behind():
+    """Streams, whole answers, tools, refusals and disconnects at any moment: afterwards no state is held."""
+    router = RouterConfig(ttl_s=2.0, eviction=True)
+    sim = EmbeddedSim(replace(CONFIG, router=router, time_scale=10.0))
+    base = await sim.start()
+    draw = random.Random(1)
+
+    async def visit(http, index):
+        await asyncio.sleep(draw.random())
+        body = {"model": draw.choice(["big", "small", "nope"]), "messages": HI, "n": draw.choice([1, 1, 3])}
+        body |= {"max_tokens": draw.choice([1, 50, 2000]), "stream": draw.random() < 0.5, "ignore_eos": True}
+        if draw.random() < 0.3:
+            body |= {"tools": TOOLS, "tool_choice": "required"}
+        headers = {"x-llm-d-inference-objective": draw.choice(["critical", "batch", "none"])}
+        patience = draw.choice([0.01, 0.1, 5.0])
+        with suppress(TimeoutError, aiohttp.ClientError):
+            async with (
+                asyncio.timeout(patience),
+                http.post("/v1/chat/completions", json=body, headers=headers) as answer,
+            ):
+                await answer.read()
+
+    async with aiohttp.ClientSession(base) as http:
+        await asyncio.gather(*(visit(http, index) for index in range(150)))
+        async with asyncio.timeout(5):
+            await until_idle(http)
+    driver = sim.driver
+    assert not driver._channels
+    assert not driver._cluster._homes
+    assert not driver._telemetry._open
+    for pool in driver._cluster.pools.values():
+        assert not pool._requests
+        assert not pool._placed
+        assert not pool.router._in_flight
+        assert not pool.router._asks
+        assert sum(pool.router.in_flight) == 0
+    await sim.stop()
 
 
 async def test_stopping_refuses_what_waits():

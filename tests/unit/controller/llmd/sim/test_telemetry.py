@@ -42,6 +42,7 @@ TYPES = {
     "llm_d_epp_request_error": "counter",
     "llm_d_epp_request_duration_seconds": "histogram",
     "llm_d_epp_request_ttft_seconds": "histogram",
+    "llm_d_epp_request_ntpot_seconds": "histogram",
     "llm_d_epp_request_running": "gauge",
     "llm_d_epp_average_kv_cache_utilization": "gauge",
     "llm_d_epp_average_queue_size": "gauge",

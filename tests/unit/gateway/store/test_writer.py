@@ -1,0 +1,164 @@
+"""Group commit over a driver of our making: bounds, failures, recovery, and that nobody is left hanging."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from gateway.kernel.errors import ConflictError, StoreUnavailableError
+from gateway.store import writer as writer_module
+from gateway.store.rows import seal
+from gateway.store.writer import CommitError, Group, GroupWriter, Outcome
+from gateway.system import SystemClock
+from tests.kit.entries import decision
+
+
+class Driver:
+    """Commits when it is told to, and fails as it is told to."""
+
+    writer = "W"
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.errors: list[Exception] = []
+        self.probes: list[CommitError | None] = []
+        self.chores_done: list[bool] = []
+        self.seq = 0
+
+    async def commit(self, groups: Sequence[Group]) -> Sequence[Outcome]:
+        await self.gate.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        self.batches.append(len(groups))
+        self.seq += len(groups)
+        return [(self.seq, self.seq)] * len(groups)
+
+    async def probe(self) -> None:
+        error = self.probes.pop(0) if self.probes else None
+        if error is not None:
+            raise error
+
+    async def chores(self, *, last: bool) -> None:
+        self.chores_done.append(last)
+
+
+@pytest.fixture
+async def driver() -> Driver:
+    return Driver()
+
+
+@pytest.fixture
+async def group_writer(driver: Driver) -> AsyncIterator[GroupWriter]:
+    made = GroupWriter(driver, SystemClock())
+    yield made
+    driver.gate.set()
+    await made.close()
+
+
+ONE = (seal(decision(1)),)
+
+
+async def test_batches_grow_with_the_load(driver: Driver, group_writer: GroupWriter) -> None:
+    """What comes while a commit runs goes together into the next one."""
+    driver.gate.clear()
+    first = group_writer.submit(ONE)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    others = [group_writer.submit(ONE) for _ in range(50)]
+    driver.gate.set()
+    await asyncio.gather(first, *others)
+    assert driver.batches == [1, 50]
+    assert group_writer.health().committed == 51
+
+
+async def test_a_failed_commit_fails_every_waiter_at_once(driver: Driver, group_writer: GroupWriter) -> None:
+    """Those in the batch and those in the queue are told; nobody waits for the next try."""
+    driver.gate.clear()
+    driver.errors = [CommitError("disk full", fatal=False)]
+    driver.probes = [CommitError("still full", fatal=False)]
+    waiting = [group_writer.submit(ONE)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    waiting += [group_writer.submit(ONE) for _ in range(20)]
+    driver.gate.set()
+    results = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 1.0)
+    assert all(isinstance(result, StoreUnavailableError) for result in results)
+    with pytest.raises(StoreUnavailableError):
+        group_writer.submit(ONE)
+    while not group_writer.health().ready:
+        await asyncio.sleep(0.01)
+    assert (await group_writer.submit(ONE)).writer == "W"
+
+
+async def test_a_fatal_failure_is_final(driver: Driver, group_writer: GroupWriter) -> None:
+    """After a failed flush nothing is probed and nothing is tried: health says so."""
+    driver.errors = [CommitError("flush failed", fatal=True)]
+    with pytest.raises(StoreUnavailableError, match="flush failed"):
+        await group_writer.submit(ONE)
+    health = group_writer.health()
+    assert (health.ready, health.fatal, health.queued) == (False, True, 0)
+    await asyncio.sleep(0.1)
+    assert not group_writer.health().ready
+    await group_writer.close()
+    assert driver.chores_done == []
+
+
+async def test_an_unforeseen_fault_hangs_nobody(driver: Driver, group_writer: GroupWriter) -> None:
+    """A driver that raises what it may not is a fatal failure, told to every waiter."""
+    driver.errors = [KeyError("surprise")]
+    with pytest.raises(StoreUnavailableError, match="surprise"):
+        await asyncio.wait_for(group_writer.submit(ONE), 1.0)
+    assert group_writer.health().fatal
+
+
+async def test_a_fault_that_turns_fatal_ends_the_probing(driver: Driver, group_writer: GroupWriter) -> None:
+    """A probe that meets a failed flush makes the failure final."""
+    driver.errors = [CommitError("full", fatal=False)]
+    driver.probes = [CommitError("full", fatal=False), CommitError("flush failed", fatal=True)]
+    with pytest.raises(StoreUnavailableError):
+        await group_writer.submit(ONE)
+    while not group_writer.health().fatal:
+        await asyncio.sleep(0.01)
+    assert group_writer.health().reason == "flush failed"
+
+
+async def test_an_overdue_commit_tells_its_waiters(
+    driver: Driver, group_writer: GroupWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit over its time fails its waiters; when it ends well after all, the store goes on."""
+    monkeypatch.setattr(writer_module, "STORE_COMMIT_S", 0.05)
+    driver.gate.clear()
+    with pytest.raises(StoreUnavailableError, match="longer than"):
+        await group_writer.submit(ONE)
+    assert not group_writer.health().ready
+    driver.gate.set()
+    while not group_writer.health().ready:
+        await asyncio.sleep(0.01)
+    assert group_writer.health().queued == 0
+
+
+async def test_a_refused_group_is_refused_alone(driver: Driver, group_writer: GroupWriter) -> None:
+    """An outcome that is an error goes to its group only."""
+
+    async def commit(groups: Sequence[Group]) -> Sequence[Outcome]:
+        return [ConflictError("taken"), *([(0, 0)] * (len(groups) - 1))]
+
+    driver.commit = commit  # type: ignore[method-assign]
+    bad, good = group_writer.submit(ONE), group_writer.submit(ONE)
+    with pytest.raises(ConflictError):
+        await bad
+    assert (await good).first_seq == 0
+
+
+async def test_closing_commits_what_is_queued(driver: Driver, group_writer: GroupWriter) -> None:
+    """Close waits for the queue, does the last chores, and refuses from then on."""
+    waiting = [group_writer.submit(ONE) for _ in range(10)]
+    await group_writer.close()
+    assert all(future.done() for future in waiting)
+    assert driver.chores_done == [True]
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        group_writer.submit(ONE)
