@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,3 +72,14 @@ def test_what_is_no_store_is_told(tmp_path: Path) -> None:
     assert "file is not a database" in _words(text)
     assert "is a database of something else" in _words(foreign)
     assert "is empty" in _words(empty)
+
+
+async def test_what_may_not_be_written_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file and a directory without leave to write, and a disk mounted for reading, each with its mend."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)
+        assert "is read-only | chmod u+w" in _words(path)
+        assert f"cannot write in {path.parent}" in _words(path)
+    mounted = os.statvfs(path.parent)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=mounted.f_flag | os.ST_RDONLY))
+    assert "lies on a read-only disk | mount it for writing" in _words(path)
