@@ -99,7 +99,9 @@ async def test_events_stand_with_their_decision(tmp_path: Path) -> None:
         decision_id = (await call.decide(request()))["decision_id"]
         path = f"/v0/decisions/{decision_id}"
         for kind in ("outcome", "label", "note", "override"):
-            status, answer = await call("POST", f"{path}/events", {"type": kind, "data": {"n": kind}})
+            status, answer = await call(
+                "POST", f"{path}/events", {"type": kind, "data": {"label": "success"}}
+            )
             assert status == 200
             assert len(answer["event_id"]) == 26
         _, record = await call("GET", path)
@@ -121,6 +123,7 @@ async def test_events_stand_with_their_decision(tmp_path: Path) -> None:
         ({"type": " "}, 422, "/type"),
         ({"type": 1}, 422, "/type"),
         ({"type": "note", "data": None}, 422, "/data"),
+        ({"type": "label", "data": {"label": "good"}}, 422, "/data/label"),
         ([], 422, ""),
         (b"{", 400, None),
         (b'{"type":"note","type":"label"}', 422, "/type"),
