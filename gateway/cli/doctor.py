@@ -116,7 +116,7 @@ def _check_store(url: str, found: _Findings) -> None:
     except GatewayError as error:
         found.problem(error.message, error.hint)
         return
-    found.facts["workspace"] = path.parent.absolute()
+    found.facts["workspace"] = str(path.parent.absolute())
     if not path.parent.is_dir():
         found.problem(f"workspace not found: {path.parent}", "run `lumyn init` or `lumyn doctor --fix`")
     elif not path.is_file():

@@ -123,6 +123,7 @@ async def test_events_stand_with_their_decision(tmp_path: Path) -> None:
         ({"type": " "}, 422, "/type"),
         ({"type": 1}, 422, "/type"),
         ({"type": "note", "data": None}, 422, "/data"),
+        ({"type": "label", "data": {"label": "good"}}, 422, "/data/label"),
         ([], 422, ""),
         (b"{", 400, None),
         (b'{"type":"note","type":"label"}', 422, "/type"),

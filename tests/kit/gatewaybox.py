@@ -31,7 +31,7 @@ EVENT = (
 PLAIN = b'{"id":"c","object":"chat.completion","model":"m","choices":[],"usage":{"prompt_tokens":1}}'
 MODELS = b'{"object":"list","data":[{"id":"m"}]}'
 _WARM = multiprocessing.get_context("forkserver")
-_WARM.set_forkserver_preload(["gateway.cli.main", "tests.kit.gatewaybox"])
+_WARM.set_forkserver_preload(["gateway.app", "tests.kit.gatewaybox"])
 
 
 # --- the child -----------------------------------------------------------------------------------

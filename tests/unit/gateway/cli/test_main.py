@@ -1,37 +1,40 @@
-"""The command: its list of commands, its help, and what it says to wrong usage."""
+"""The command line as a whole."""
 
 from __future__ import annotations
 
-import pytest
-from typer.testing import CliRunner
+import subprocess
+import sys
 
-from gateway.cli.main import Commands, app
-
-RUN = CliRunner()
+from gateway.cli.main import Commands
 
 
-def test_help_lists_every_command() -> None:
-    """`lumyn --help` names each command with what it does."""
-    done = RUN.invoke(app, ["--help"])
-    assert done.exit_code == 0
+def test_every_command_of_the_contract_is_there(lumyn) -> None:
+    """Help lists each command with a sentence, and each has a help of its own."""
+    told = lumyn("--help")
+    assert told.code == 0
     for name in Commands.table:
-        assert f"\n  {name} " in done.output or f" {name} " in done.output, name
+        assert f"\n  {name} " in told.out
+        assert lumyn(name, "--help").code == 0
 
 
-@pytest.mark.parametrize("name", Commands.table)
-def test_every_command_can_be_found(name: str) -> None:
-    """Each place in the table is a command with a help of its own."""
-    done = RUN.invoke(app, [name, "--help"])
-    assert done.exit_code == 0, done.output
-    assert "Usage" in done.output
+def test_no_command_and_an_unknown_one_are_wrong_usage(lumyn) -> None:
+    """Both end with 2."""
+    assert lumyn().code == 2
+    assert lumyn("nothing").code == 2
+    assert lumyn("version", "--nothing").code == 2
 
 
-@pytest.mark.parametrize("arguments", [["nothing"], ["serve", "--colour"], ["serve", "--port", "x"]])
-def test_wrong_usage_is_exit_two(arguments: list[str]) -> None:
-    """A command or flag that is not there is wrong usage."""
-    assert RUN.invoke(app, arguments).exit_code == 2
-
-
-def test_no_command_shows_the_help() -> None:
-    """`lumyn` alone says what there is."""
-    assert "serve" in RUN.invoke(app, []).output
+def test_a_command_loads_only_what_it_needs() -> None:
+    """`lumyn version` loads no server, no event loop, no database and no rich (typer loads pydantic)."""
+    code = (
+        "import sys; sys.argv = ['lumyn', 'version']\n"
+        "from gateway.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = ('aiohttp', 'uvloop', 'asyncio', 'rich', 'sqlite3', 'yaml', 'orjson')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
