@@ -220,13 +220,14 @@ def _read_file(path: str) -> JSONObject:
         text = Path(path).read_bytes()
     except OSError as error:
         raise InvalidConfigError(f"{path} cannot be read: {_reason(error)}") from None
+    if all(line.strip() == b"" or line.lstrip().startswith(b"#") for line in text.splitlines()):
+        # An example of which nothing has been taken yet.
+        return {}
     try:
         value = read_document(text, source=path).value
     except InvalidPolicyError as error:
         lines = "\n".join(f"- {problem}" for problem in error.problems)
         raise InvalidConfigError(f"{path} is not a configuration:\n{lines}") from None
-    if value is None:
-        return {}
     if not isinstance(value, dict):
         raise InvalidConfigError(f"{path} must hold a mapping of keys to values")
     return value

@@ -315,9 +315,10 @@ class HttpClient:
         headers: Sequence[tuple[str, str]] = (),
         media: str | None = None,
     ) -> None:
-        """Answer with a whole body, JSON unless `media` says otherwise."""
+        """Answer with a whole body, JSON unless `media` says otherwise, with headers or the request id."""
         kind = _JSON if media is None else ("content-type", media)
-        await self.send_head(status, [kind, *headers], length=len(body), flush=False)
+        own = headers or (("x-request-id", self.request_id),)
+        await self.send_head(status, [kind, *own], length=len(body), flush=False)
         if self.method != "HEAD":
             # A body after the head of a HEAD would be read as the next answer.
             await self.send_chunk(body)

@@ -47,7 +47,7 @@ class ActionGate:
         request = validate_request(parse_json(body))
         _check_cover(principal, request)
         record = await self._decisions.decide(request)
-        await client.send(200, record, headers=[("x-request-id", client.request_id)])
+        await client.send(200, record)
 
     async def _show(self, client: HttpClient) -> None:
         scope = self._authenticate(client, b"").scope

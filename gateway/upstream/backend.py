@@ -8,6 +8,7 @@ from typing import Protocol, cast
 from gateway.kernel.errors import InvalidConfigError, UpstreamError
 from gateway.upstream.connection import Connection
 from gateway.upstream.pool import ConnectionPool
+from gateway.wire.headers import CREDENTIALS
 
 
 class ReadableAnswer(Protocol):
@@ -90,4 +91,4 @@ class HttpBackend:
         return start.encode("latin-1") + self._credential + lines + b"\r\n"
 
     def _replaces(self, name: bytes) -> bool:
-        return bool(self._credential) and name.lower() == b"authorization"
+        return bool(self._credential) and name.lower() in CREDENTIALS

@@ -68,7 +68,7 @@ class ModelCatalogue:
 
     def known(self) -> Sequence[str]:
         """Return every model that somebody is known to serve."""
-        return [*self._configured, *self._listed]
+        return list(self._configured | self._listed)
 
     def backend_of(self, model: str) -> HttpBackend | None:
         """Return who serves `model`.

@@ -121,7 +121,7 @@ class ConnectionPool:
 def _reason(error: OSError) -> str:
     """Say why in the words of the system's tables: a loop's own words may hold the address."""
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {(error.reason or 'failed').lower()}"
+        return f"TLS: {(getattr(error, 'reason', None) or 'failed').lower()}"
     if isinstance(error, socket.gaierror):
         return "its name is not known"
     return os.strerror(error.errno).lower() if error.errno else "every address failed"

@@ -28,12 +28,14 @@ HOP_BY_HOP: Final = frozenset(
 )
 """RFC 9110 7.6.1, with the spellings that are in use though no standard names them."""
 
+CREDENTIALS: Final = frozenset({b"authorization", b"cookie", b"x-api-key", b"api-key"})
+"""What a client proves itself with, in the spellings of the APIs there are: meant for one party only."""
+
 _REQUEST_OWN: Final = HOP_BY_HOP | {
     b"host",
     b"content-length",
     b"expect",
     b"accept-encoding",
-    b"authorization",
     b"x-request-id",
     b"epp-profile",
     b"x-data-parallel-rank",
@@ -42,14 +44,14 @@ _REQUEST_OWN: Final = HOP_BY_HOP | {
 }
 """Request headers that the gateway writes itself or that steer a backend past it."""
 
-_REQUEST_OWN_BUT_CREDENTIALS: Final = _REQUEST_OWN - {b"authorization"}
+_OWN_AND_CREDENTIALS: Final = _REQUEST_OWN | CREDENTIALS
 
 _RESPONSE_OWN: Final = HOP_BY_HOP | {b"content-length", b"x-request-id", b"server", b"date"}
 
 CONTROL_PREFIXES: Final = (b"x-llm-d-", b"x-gateway-", b"x-slo-", b"x-lumyn-")
 """Control headers of llm-d in every spelling, and our own: a client's copy is a forgery (llm-d.md A6)."""
 
-_TWINS: Final = _REQUEST_OWN | {b"content-type", b"content-encoding", b"cookie", b"forwarded"}
+_TWINS: Final = _OWN_AND_CREDENTIALS | {b"content-type", b"content-encoding", b"forwarded"}
 
 _CONTROL_CHARS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 """What may not stand in a value (RFC 9110 5.5): two readers of CR, LF or NUL may see two messages."""
@@ -94,11 +96,11 @@ def forwarded_request_headers(headers: RawHeaders, *, keep_authorization: bool) 
     """Return the client's end-to-end headers, without framing, control and credentials.
 
     Names with an underscore are dropped, as nginx does by default. `keep_authorization` passes the
-    client's credential on: only where the gateway has no keys of its own.
+    client's credentials on: only where the gateway has no keys of its own.
     """
     pairs = list(headers)
     dropped = listed_in_connection(pairs)
-    own = _REQUEST_OWN_BUT_CREDENTIALS if keep_authorization else _REQUEST_OWN
+    own = _REQUEST_OWN if keep_authorization else _OWN_AND_CREDENTIALS
     return [
         (name, value)
         for name, value in _without_control_chars(pairs)

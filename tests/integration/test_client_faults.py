@@ -290,3 +290,40 @@ async def test_what_follows_a_refused_body_is_not_read_as_a_request(stage: Stage
         assert (answer.status, answer.header("connection")) == (415, "close")
         assert await client.closed()
     assert not stage.backend.seen
+
+
+async def test_a_drain_ends_open_streams_honestly(stage: Stage) -> None:
+    """A gateway that stops tells a stream that it is cut, records the fate `cut`, and closes in bounded time."""
+
+    async def stuck(wire: Wire) -> None:
+        await wire.read_request()
+        await wire.send(STREAM + CHUNK)
+        await wire.read_all()
+
+    directory = stage.gateway.database.parent / "drained"
+    directory.mkdir()
+    async with raw_server(stuck) as peer, contextlib.AsyncExitStack() as stack:
+        running = running_gateway(directory, backend_url=peer.url, limits={"drain_s": 0.1})
+        gateway = await stack.enter_async_context(running)
+        client = await stack.enter_async_context(raw_client(gateway.port))
+        await client.send(REQUEST)
+        await client.reader.readuntil(EVENT)
+        async with asyncio.timeout(3):
+            await gateway.gateway.close()
+        text = await client.read_all()
+    assert b'"error"' in text
+    assert b"[DONE]" not in text
+    with contextlib.closing(sqlite3.connect(directory / "lumyn.db")) as database:
+        assert "cut" in fates(database)
+
+
+def fates(database: sqlite3.Connection) -> list[str]:
+    """The fates in a closed database, whatever its tables are called."""
+    tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    rows = [row for table in tables for row in database.execute(f'SELECT * FROM "{table}"')]
+    bodies = [bytes(cell) for row in rows for cell in row if isinstance(cell, bytes)]
+    return [
+        fate
+        for fate in ("cut", "client_gone", "complete")
+        if any(b'"fate":"%b"' % fate.encode() in b for b in bodies)
+    ]

@@ -1,9 +1,10 @@
-"""How commands speak."""
+"""How commands speak: facts, errors with what to do next, tables for people and for pipes."""
 
 from __future__ import annotations
 
-import re
+import io
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -12,46 +13,83 @@ from gateway.cli import render
 from gateway.kernel.errors import InvalidConfigError, NotFoundError
 
 
-def test_an_error_is_one_line_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
-    """The message and what to do next go to standard error, and the exit code is 1."""
+def test_an_error_and_its_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for the error, one for what to do next, on standard error; exit code 1."""
     with pytest.raises(typer.Exit) as caught:
-        render.fail(NotFoundError("not here", hint="look there"))
+        render.fail(NotFoundError("decision not found", hint="run `lumyn records list`"))
     assert caught.value.exit_code == 1
-    assert capsys.readouterr().err == "error: not here\nhint: look there\n"
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "error: decision not found\nhint: run `lumyn records list`\n"
 
 
-def test_a_set_up_error_is_1_for_commands_and_2_for_serve() -> None:
-    """Only who refuses to start ends with 2."""
-    for code in (1, 2):
+def test_a_set_up_error_has_the_code_of_its_command() -> None:
+    """`serve` leaves with 2 where it cannot start, other commands with 1."""
+    for given, code in (({}, 1), ({"setup_code": 2}, 2)):
         with pytest.raises(typer.Exit) as caught:
-            render.fail(InvalidConfigError("wrong"), setup_code=code)
+            render.fail(InvalidConfigError("wrong"), **given)
         assert caught.value.exit_code == code
+    with pytest.raises(typer.Exit) as caught:
+        render.fail(NotFoundError("none"), setup_code=2)
+    assert caught.value.exit_code == 1
 
 
-def test_json_is_sorted_and_ends_with_a_newline() -> None:
-    """In one line or indented, keys stand in order."""
-    assert render.json_text({"b": 1, "a": "é"}, pretty=False) == '{"a":"é","b":1}\n'
-    assert render.json_text({"b": 1, "a": 2}, pretty=True) == '{\n  "a": 2,\n  "b": 1\n}\n'
-
-
-def test_a_table_is_tabs_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    """Elsewhere than on a terminal a row is a line with tabs."""
-    render.table(("a", "b"), [("1", "2")])
-    assert capsys.readouterr().out == "a\tb\n1\t2\n"
-
-
-def test_a_table_is_drawn_on_a_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a terminal columns are lined up, and what looks like markup stays text."""
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    render.table(("verdict", "note"), [("TRUST", "[bold]x[/bold]")])
-    out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
-    assert [line.split() for line in out.splitlines()] == [["verdict", "note"], ["TRUST", "[bold]x[/bold]"]]
-
-
-def test_a_place_that_cannot_be_written_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
-    """A file in no directory ends with 1 and says why."""
+@pytest.mark.parametrize(("hint", "lines"), [("", 1), ("mend it", 2)])
+def test_refusing(hint: str, lines: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """An error that is no exception is told alike."""
     with pytest.raises(typer.Exit):
-        render.write_file("no/such/place", b"")
-    assert capsys.readouterr().err == "error: cannot write no/such/place: no such file or directory\n"
+        render.refuse("no such label", hint=hint)
+    assert len(capsys.readouterr().err.splitlines()) == lines
+
+
+def test_facts_and_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """`name: value`, one a line; brackets are text and no markup."""
+    render.say("[bold]x")
+    render.say()
+    render.say_facts({"a": 1, "b": "[red]"})
+    assert capsys.readouterr().out == "[bold]x\n\na: 1\nb: [red]\n"
+
+
+def test_json_is_sorted_and_ends_in_a_newline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On one line or drawn out, to a file or to standard output."""
+    assert render.json_text({"b": 1, "a": "é"}, pretty=False) == '{"a":"é","b":1}\n'
+    assert render.json_text({"a": 1}, pretty=True) == '{\n  "a": 1\n}\n'
+    render.write_json([1], "-", pretty=False)
+    assert capsys.readouterr().out == "[1]\n"
+    render.write_json([1], str(tmp_path / "x"), pretty=False)
+    assert (tmp_path / "x").read_text() == "[1]\n"
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is named, with the system's reason."""
+    with pytest.raises(typer.Exit):
+        render.write_file(str(tmp_path), b"")
+    assert "is a directory" in capsys.readouterr().err
+
+
+def test_a_pipe_gets_tabs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Elsewhere than on a terminal a table is what `cut` reads."""
+    render.table(("id", "verdict"), [("1", "TRUST")])
+    assert capsys.readouterr().out == "id\tverdict\n1\tTRUST\n"
+
+
+def test_a_terminal_gets_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns are aligned, and a cell that looks like markup stays as it is."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out = Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setenv("COLUMNS", "80")
+    render.table(("id", "verdict"), [("[red]", "TRUST")])
+    assert "[red]" in out.getvalue()
+    assert "TRUST" in out.getvalue()
+
+
+def test_a_verdict_has_its_colour() -> None:
+    """Each of the four differs; a word that is none is only bold."""
+    styled = {name: render.verdict(name) for name in ("TRUST", "ABSTAIN", "ESCALATE", "QUERY", "OTHER")}
+    assert all(name in text for name, text in styled.items())
+    assert len({text.replace(name, "") for name, text in styled.items()}) == 5

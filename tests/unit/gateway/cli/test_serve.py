@@ -1,46 +1,105 @@
-"""`lumyn serve`, as far as it does not listen: the rest is integration."""
+"""`lumyn serve` up to the moment it would listen; that it serves is tests/integration's."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.pipeline.policies import load_policy
+import pytest
+from typer.testing import CliRunner
+
+from gateway.app import Ports
+from gateway.cli import serve
+from gateway.cli.main import app
+from gateway.config import Config
+
+RUN = CliRunner()
 
 
-def _facts(out: str) -> dict[str, str]:
-    return dict(line.split(": ", 1) for line in out.splitlines()[1:])
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run in an empty directory, with no variable of ours set."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("LUMYN_BACKEND_URL", "LUMYN_CONFIG_PATH", "LUMYN_STORAGE_URL"):
+        monkeypatch.delenv(name, raising=False)
 
 
-def test_a_dry_run_prints_what_would_run(lumyn) -> None:
-    """The facts of the contract, from defaults, and no store is made."""
-    told = lumyn("serve", "--dry-run")
-    assert told.code == 0
-    facts = _facts(told.out)
-    assert facts["storage_url"] == "sqlite:.lumyn/lumyn.db"
-    assert (facts["mode"], facts["redaction_profile"], facts["top_k"]) == ("enforce", "default", "5")
-    assert facts["signing"] == "disabled"
-    assert not Path(".lumyn").exists()
+def facts(output: str) -> dict[str, str]:
+    """Read `name: value` lines."""
+    return dict(line.split(": ", 1) for line in output.splitlines() if ": " in line)
 
 
-def test_serve_uses_the_workspace_it_is_given(lumyn) -> None:
-    """With --workspace the store and the policy are its own."""
-    lumyn("init", "--workspace", "w", "--policy-template", "policies/packs/billing.v0.yml")
-    facts = _facts(lumyn("serve", "--dry-run", "--workspace", "w").out)
-    assert facts["storage_url"] == "sqlite:w/lumyn.db"
-    assert facts["policy_hash"] == load_policy("policies/packs/billing.v0.yml").policy_hash
+def test_a_dry_run_checks_everything_and_listens_nowhere(tmp_path: Path) -> None:
+    """It prints the settings in force and makes no store."""
+    done = RUN.invoke(app, ["serve", "--dry-run"])
+    assert done.exit_code == 0, done.output
+    said = facts(done.output)
+    assert done.output.startswith("Lumyn service\n")
+    assert said["policy_path"] == "policies/lumyn-support.v0.yml"
+    assert said["policy_hash"].startswith("sha256:")
+    assert (said["mode"], said["redaction_profile"], said["top_k"]) == ("enforce", "default", "5")
+    assert said["signing"] == "disabled"
+    assert said["keys"] == "none: one local tenant, loopback only"
+    assert said["backends"] == "embedded simulated llm-d"
+    assert not (tmp_path / ".lumyn/lumyn.db").exists()
 
 
-def test_a_password_is_not_printed(lumyn, monkeypatch) -> None:
-    """The storage URL is shown without its password."""
-    monkeypatch.setenv("LUMYN_STORAGE_URL", "postgresql://me:secret@host/db")
-    out = lumyn("serve", "--dry-run").out
-    assert "secret" not in out
-    assert "postgresql://me:***@host/db" in out
+def test_what_is_configured_is_shown_without_secrets(tmp_path: Path) -> None:
+    """Passwords and secrets do not reach the terminal."""
+    file = tmp_path / "c.yaml"
+    digest = "sha256:" + "a" * 64
+    file.write_text(
+        "storage: {url: 'postgresql://user:hunter2@host:5432/db'}\nservice: {signing_secret: hunter3}\n"
+        f"policy: {{mode: null}}\nkeys: [{{name: bot, hash: '{digest}'}}]\n"
+        "backends: [{name: pool, url: 'http://h:1/v1', api_key: hunter4}]\n"
+    )
+    done = RUN.invoke(app, ["serve", "--dry-run", "--config", str(file)])
+    assert done.exit_code == 0, done.output
+    said = facts(done.output)
+    assert said["storage_url"] == "postgresql://user:***@host:5432/db"
+    assert (said["signing"], said["keys"], said["mode"]) == ("enabled", "1", "as the policy says")
+    assert said["backends"] == "pool http://h:1/v1"
+    assert "hunter" not in done.output
 
 
-def test_what_it_cannot_start_with_ends_with_2(lumyn) -> None:
-    """A public address without keys, and a policy that is none, are refused before anything listens."""
-    assert lumyn("serve", "--dry-run", "--host", "0.0.0.0").code == 2
-    Path("c.yaml").write_text("policy: {path: no.yml}\n")
-    told = lumyn("serve", "--dry-run", "--config", "c.yaml")
-    assert (told.code, told.err.splitlines()[0]) == (2, "error: policy not found: no.yml")
+@pytest.mark.parametrize("arguments", [["--config", "none.yaml"], ["--host", "0.0.0.0"]])
+def test_what_it_cannot_start_with_is_exit_two(arguments: list[str]) -> None:
+    """A file that is not there and a public address without keys: one error, nothing printed as if it ran."""
+    done = RUN.invoke(app, ["serve", "--dry-run", *arguments])
+    assert done.exit_code == 2
+    assert "error: " in done.output
+    assert "Lumyn service" not in done.output
+
+
+def test_flags_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Host and ports as given, and the rest by default."""
+    ran: list[Config] = []
+    monkeypatch.setattr(serve, "_run", ran.append)
+    done = RUN.invoke(app, ["serve", "--host", "::1", "--port", "0", "--admin-port", "1"])
+    assert done.exit_code == 0, done.output
+    [settings] = ran
+    assert (settings.listen.host, settings.listen.port, settings.listen.admin_port) == ("::1", 0, 1)
+
+
+@pytest.mark.parametrize(("host", "origin"), [("127.0.0.1", "http://127.0.0.1:5"), ("::1", "http://[::1]:5")])
+def test_it_says_where_it_listens(host: str, origin: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """URLs that can be pasted, also for IPv6."""
+    serve._print_ready(Config.model_validate({"listen": {"host": host}}), Ports(5, 6))
+    assert facts(capsys.readouterr().out) == {
+        "url": origin,
+        "openai_base_url": f"{origin}/v1",
+        "admin": "http://127.0.0.1:6/admin/decisions",
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:a/b@c.db", "sqlite:a/b@c.db"),
+        ("postgresql://host/db", "postgresql://host/db"),
+        ("postgresql://user@host/db", "postgresql://user:***@host/db"),
+        ("postgresql://user:p@ss@host/db", "postgresql://user:***@host/db"),
+    ],
+)
+def test_passwords_are_not_shown(url: str, shown: str) -> None:
+    """Whatever stands between the user and the host is replaced."""
+    assert serve._without_password(url) == shown

@@ -1,0 +1,184 @@
+"""The configuration: precedence, validation, and errors that never show a secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.config import Config, is_loopback, load_config
+from gateway.kernel.errors import InvalidConfigError
+from gateway.kernel.types import Mode
+
+HASH = "sha256:" + "a" * 64
+KEY = {"name": "bot", "hash": HASH}
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """Write a configuration file, return its path."""
+
+    def write_text(text: str) -> str:
+        file = tmp_path / "lumyn.yaml"
+        file.write_text(text)
+        return str(file)
+
+    return write_text
+
+
+def test_nothing_gives_the_defaults() -> None:
+    """Without file and variables the defaults hold, and blank variables are none."""
+    assert load_config(None, {}) == Config()
+    assert (
+        load_config(None, {"LUMYN_MODE": " ", "LUMYN_BACKEND_URL": "", "LUMYN_CONFIG_PATH": ""}) == Config()
+    )
+
+
+def test_precedence(write) -> None:
+    """Flags go before variables, variables before the file, the file before the defaults."""
+    path = write("listen: {port: 1, admin_port: 2}\nstorage: {url: 'sqlite:file'}\nmemory: {top_k: 3}\n")
+    config = load_config(path, {"LUMYN_STORAGE_URL": "sqlite:variable"}, {"listen": {"port": 9}})
+    assert (config.listen.port, config.listen.admin_port) == (9, 2)
+    assert (config.storage.url, config.memory.top_k) == ("sqlite:variable", 3)
+    assert load_config(None, {"LUMYN_CONFIG_PATH": path}).memory.top_k == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "where", "value"),
+    [
+        ("LUMYN_STORAGE_URL", "sqlite:x", ("storage", "url"), "sqlite:x"),
+        ("LUMYN_POLICY_PATH", "p.yml", ("policy", "path"), "p.yml"),
+        ("LUMYN_MODE", "advisory", ("policy", "mode"), Mode.ADVISORY),
+        ("LUMYN_REDACTION_PROFILE", "strict", ("redaction", "profile"), "strict"),
+        ("LUMYN_TOP_K", "7", ("memory", "top_k"), 7),
+        ("LUMYN_SIGNING_SECRET", "s", ("service", "signing_secret"), "s"),
+        ("LUMYN_LOG_LEVEL", "WARNING", ("log", "level"), "warning"),
+    ],
+)
+def test_variables(name: str, text: str, where: tuple[str, str], value: object) -> None:
+    """Each variable of the contract has its key."""
+    config = load_config(None, {name: text})
+    assert getattr(getattr(config, where[0]), where[1]) == value
+
+
+def test_the_backend_variable(write) -> None:
+    """LUMYN_BACKEND_URL is the one backend of a configuration that names none."""
+    [backend] = load_config(None, {"LUMYN_BACKEND_URL": "http://a/v1"}).backends
+    assert (backend.name, backend.url) == ("default", "http://a/v1")
+    path = write("backends: [{name: pool, url: 'http://b'}]")
+    [backend] = load_config(path, {"LUMYN_BACKEND_URL": "http://a/v1"}).backends
+    assert backend.name == "pool"
+
+
+def test_references(write) -> None:
+    """`${NAME}` is replaced wherever it stands; one that is not set is an error with its place."""
+    path = write("backends: [{name: p, url: 'http://${HOST}:${PORT}', api_key: '${KEY}'}]")
+    [backend] = load_config(path, {"HOST": "h", "PORT": "1", "KEY": ""}).backends
+    assert (backend.url, backend.api_key) == ("http://h:1", "")
+    with pytest.raises(InvalidConfigError, match=r"backends\[0\].api_key: the variable KEY is not set"):
+        load_config(path, {"HOST": "h", "PORT": "1"})
+
+
+def test_an_empty_file_is_no_error(write) -> None:
+    """Comments alone say nothing."""
+    assert load_config(write("# nothing\n\n  # at all\n"), {}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1]", "must hold a mapping"),
+        ("null", "must hold a mapping"),
+        ("listen: {port: 1, port: 2}", "line 1, column"),
+        ("listen: {prot: 1}", "listen.prot"),
+        ("listen: {port: 70000}", "listen.port"),
+        ("listen: 5", "listen: "),
+        ("policy: null", "policy: "),
+        ("limits: {drain_s: 0}", "limits.drain_s"),
+        ("limits: {idle_s: .inf}", "line 1, column"),
+        ("redaction: {profile: some}", "redaction.profile"),
+        ("keys: [{name: 'a b', hash: x}]", "keys.0.hash"),
+        ("models: [{name: Llama, backend: Nobody}]", "model `Llama` names the backend `Nobody`"),
+    ],
+)
+def test_what_is_wrong_is_named(write, text: str, said: str) -> None:
+    """One line for each thing that is wrong, with its key or its place in the file."""
+    with pytest.raises(InvalidConfigError) as caught:
+        load_config(write(text), {"LUMYN_MODE": "enforce"})
+    assert said in caught.value.message
+
+
+def test_a_named_file_must_be_there(tmp_path: Path) -> None:
+    """A gateway that starts with other rules than asked is worse than one that does not start."""
+    with pytest.raises(InvalidConfigError, match="no such file"):
+        load_config(str(tmp_path / "none.yaml"), {})
+
+
+def test_an_error_never_shows_a_value(write) -> None:
+    """A secret in the wrong place does not reach a terminal."""
+    with pytest.raises(InvalidConfigError) as caught:
+        load_config(write("service: {signing_secret: [hunter2]}\nkeys: [{name: x, hash: hunter2}]"), {})
+    assert "hunter2" not in caught.value.message + (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"keys": [KEY, {**KEY, "hash": "sha256:" + "b" * 64}]},
+        {"keys": [KEY, {**KEY, "name": "other"}]},
+        {"backends": [{"name": "a", "url": "x"}, {"name": "a", "url": "y"}]},
+        {
+            "backends": [{"name": "a", "url": "x"}],
+            "models": [{"name": "m", "backend": "a"}, {"name": "m", "backend": "a"}],
+        },
+    ],
+)
+def test_names_are_unique(value: dict[str, Any]) -> None:
+    """Two of one name would make it a matter of order which one is meant."""
+    with pytest.raises(ValueError, match="stands there twice"):
+        Config.model_validate(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "allowed"),
+    [
+        ({"listen": {"host": "0.0.0.0"}}, False),
+        ({"listen": {"host": "0.0.0.0"}, "service": {"signing_secret": "s"}}, False),
+        ({"listen": {"host": "0.0.0.0"}, "keys": [KEY]}, True),
+        ({"listen": {"host": "::1"}}, True),
+        ({"listen": {"admin_host": "0.0.0.0"}}, False),
+        ({"listen": {"admin_host": "0.0.0.0"}, "keys": [KEY]}, False),
+        ({"listen": {"admin_host": "0.0.0.0"}, "service": {"signing_secret": "s"}}, True),
+    ],
+)
+def test_what_is_public_is_guarded(value: dict[str, Any], allowed: bool) -> None:
+    """A public data plane needs keys: a signature guards no `/v1`. A public admin needs the secret."""
+    if allowed:
+        Config.model_validate(value)
+    else:
+        with pytest.raises(ValueError, match="is public"):
+            Config.model_validate(value)
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("localhost", True), ("127.0.0.1", True), ("127.8.8.8", True), ("::1", True)]
+    + [(host, False) for host in ("0.0.0.0", "::", "10.0.0.1", "example.org", "", "localhost.example.org")],
+)
+def test_loopback(host: str, loopback: bool) -> None:
+    """Only what surely stays on this machine counts."""
+    assert is_loopback(host) is loopback
+
+
+def test_models_name_their_backends() -> None:
+    """Several models of several backends hold together."""
+    backends = [{"name": "a", "url": "x"}, {"name": "b", "url": "y"}]
+    models = [{"name": "m", "backend": "b"}, {"name": "n", "backend": "a"}]
+    assert len(Config.model_validate({"backends": backends, "models": models}).models) == 2
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    """It is frozen once it is read."""
+    with pytest.raises(ValueError, match="frozen"):
+        Config().listen.port = 1  # type: ignore[misc]
