@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gateway.embed.config import LumynConfig
 from gateway.embed.face import Lumyn, adecide, decide
-from gateway.embed.gate import NotTrustedError, gate
+from gateway.embed.gate import gate
 from gateway.embed.typed import DecisionRecord, Labelled, Replayed
 from gateway.kernel.errors import ConflictError as IdempotencyConflictError
 from gateway.kernel.errors import (
@@ -16,6 +16,7 @@ from gateway.kernel.errors import (
     InvalidPolicyError,
     InvalidRequestError,
     NotFoundError,
+    NotTrustedError,
 )
 
 __all__ = [

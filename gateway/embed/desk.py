@@ -78,6 +78,8 @@ class Desk:
         setting = self._setting(config)
         try:
             decisions = setting.decisions or await self._decisions(setting)
+            if self._following is None:
+                await self._follow()
             return await decisions.decide(request, will_act=will_act)
         except (StoreError, StoreSetupError):
             snapshot = setting.live.snapshot
@@ -144,14 +146,10 @@ class Desk:
         return self._setting(config).live.snapshot.policies
 
     async def store(self) -> Store:
-        """Return the open store, its memory read. Raises StoreSetupError and StoreUnavailableError."""
+        """Return the open store. Raises StoreSetupError."""
         async with self._opening:
             if self._store is None:
                 self._store = await self._open()
-            if self._following is None:
-                await self._feed_of(self._store).catch_up()
-                follow = self._feed_of(self._store).follow()
-                self._following = asyncio.get_running_loop().create_task(follow, name="lumyn-memory")
             return self._store
 
     async def close(self) -> None:
@@ -170,9 +168,16 @@ class Desk:
             self._refused, self._refused_s = error, self._clock.monotonic_s()
             raise
 
+    async def _follow(self) -> None:
+        """Read all memory, then keep up with it: only who decides needs to."""
+        feed = self._feed_of(await self.store())
+        await feed.catch_up()
+        if self._following is None:
+            self._following = asyncio.get_running_loop().create_task(feed.follow(), name="lumyn-memory")
+
     def _feed_of(self, store: Store) -> MemoryFeed:
         if self._feed is None:
-            self._feed = MemoryFeed(store, self._index)
+            self._feed = MemoryFeed(store, self._index, lazy=True)
         return self._feed
 
     async def _reader(self, config: LumynConfig) -> Decisions:

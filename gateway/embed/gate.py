@@ -17,7 +17,7 @@ from gateway.embed.config import LumynConfig
 from gateway.embed.face import Lumyn
 from gateway.embed.typed import DecisionRecord
 from gateway.kernel.canon import digest, plain
-from gateway.kernel.errors import GatewayError, InvalidRequestError, RefusedError
+from gateway.kernel.errors import GatewayError, InvalidRequestError, NotTrustedError
 from gateway.kernel.types import Fate, JSONObject
 
 P = ParamSpec("P")
@@ -26,19 +26,6 @@ Part = Callable[[Mapping[str, Any]], Any] | Any
 """A part of the request: its value, or a function of the call's arguments by name."""
 
 _LOG: Final = logging.getLogger("lumyn")
-
-
-class NotTrustedError(RefusedError):
-    """The gate did not trust a call, so the function did not run. `record` says why."""
-
-    def __init__(self, record: DecisionRecord) -> None:
-        super().__init__(
-            f"{record['request']['action']['type']} is not trusted: {record['verdict']} "
-            f"({', '.join(record['reason_codes'])})",
-            code=record["reason_codes"][0],
-            hint=f"see decision {record['decision_id']}",
-        )
-        self.record = record
 
 
 def gate(

@@ -14,6 +14,7 @@
         TooLargeError           413  BODY_TOO_LARGE
         UnsupportedMediaError   415  UNSUPPORTED_MEDIA_TYPE
       RefusedError            403  the policy said no; `code` is the deciding reason code
+        NotTrustedError             of a gated function that therefore did not run; it carries the record
       StoreError              503
         StoreUnavailableError   STORAGE_UNAVAILABLE           nothing was recorded, nothing forwarded
         StoreBusyError          STORAGE_BUSY                  the queue is full: back-pressure
@@ -33,9 +34,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class GatewayError(Exception):
@@ -158,6 +159,19 @@ class RefusedError(GatewayError):
 
     default_code = "POLICY_DENIED"
     status = 403
+
+
+class NotTrustedError(RefusedError):
+    """A gated function did not run; `record` is the Decision Record that says why."""
+
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        self.record = record
+        super().__init__(
+            f"{record['request']['action']['type']} is not trusted: {record['verdict']} "
+            f"({', '.join(record['reason_codes'])})",
+            code=record["reason_codes"][0],
+            hint=f"see decision {record['decision_id']}",
+        )
 
 
 class StoreError(GatewayError):

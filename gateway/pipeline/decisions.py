@@ -170,7 +170,7 @@ class Decisions:
         await self._store.submit((event, memory))
         # Both are durable: where they cannot be read back just now, the feed will come to it.
         with contextlib.suppress(StoreUnavailableError):
-            await self._memory.catch_up()
+            await self._memory.refresh()
         return Appended(event.entry_id, memory.entry_id)
 
     async def _check_one_fate(self, scope: Scope, decision_id: str, *, acted: bool) -> None:

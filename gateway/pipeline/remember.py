@@ -34,14 +34,23 @@ WITHDRAW: Final = "withdraw"
 
 
 class MemoryFeed:
-    """Feeds one index from one store; belongs to the event loop that it is used on."""
+    """Feeds one index from one store; belongs to the event loop that it is used on.
 
-    def __init__(self, store: Store, index: MemoryIndex) -> None:
+    `lazy` says that nobody may ever ask the index: then a label alone does not fill it.
+    """
+
+    def __init__(self, store: Store, index: MemoryIndex, *, lazy: bool = False) -> None:
         self._store = store
         self._index = index
         self._position = 0
         self._reading = asyncio.Lock()
         self._failing = False
+        self._asked = not lazy
+
+    async def refresh(self) -> None:
+        """Catch up with what this process has just written, unless nobody has asked the index yet."""
+        if self._asked:
+            await self.catch_up()
 
     async def catch_up(self) -> int:
         """Add what was committed since the last call; return how many entries.
@@ -50,6 +59,7 @@ class MemoryFeed:
         out and logged: `lumyn verify` names it.
         """
         count = 0
+        self._asked = True
         async with self._reading:
             while True:
                 found = await self._store.memory(EVERY_TENANT, after=self._position, limit=READ_ITEMS)

@@ -93,7 +93,7 @@ def read_pack(data: bytes) -> dict[str, bytes]:
                 raise _broken("two entries have the same name")
             return {member.filename: _read_member(file, member) for member in members}
     # zipfile answers damage with any of these, where the damage lies deciding which.
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, OSError) as error:
         raise _broken(f"it is no zip file ({type(error).__name__})") from None
 
 

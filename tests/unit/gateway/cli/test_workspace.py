@@ -62,3 +62,11 @@ def test_a_wrong_configuration_is_told(lumyn) -> None:
     told = lumyn("records", "ls", "--config", "c.yaml")
     assert told.code == 1
     assert "storag" in told.err
+
+
+def test_serve_uses_the_workspace_it_is_given(lumyn) -> None:
+    """With --workspace the store and the policy of `serve` are the workspace's own."""
+    lumyn("init", "--workspace", "w", "--policy-template", "policies/packs/billing.v0.yml")
+    lines = lumyn("serve", "--dry-run", "--workspace", "w").out.splitlines()
+    assert "storage_url: sqlite:w/lumyn.db" in lines
+    assert "policy_path: w/policy.yml" in lines

@@ -109,3 +109,16 @@ async def test_unknown_ids_and_false_digests_are_refused(tmp_path: Path) -> None
         await desk.decide(CONFIG, refund(context=inline))
     assert caught.value.pointer == "/context/digest"
     await desk.close()
+
+
+async def test_only_who_decides_reads_all_memory(tmp_path: Path) -> None:
+    """Reading and labelling leave the index empty; the first decision fills it, with what was labelled."""
+    first = _desk(tmp_path / "s.db")
+    decision_id = orjson.loads(await first.decide(CONFIG, refund()))["decision_id"]
+    await first.close()
+    second = Desk(f"sqlite:{tmp_path}/s.db", StillClock(), SeededRandomness(2))
+    await second.append(CONFIG, decision_id, "label", {"label": "failure"})
+    await second.read(CONFIG, decision_id)
+    assert second._index.prefix("acme", "support.refund").length == 0
+    assert orjson.loads(await second.decide(CONFIG, refund()))["verdict"] == "ESCALATE"
+    await second.close()

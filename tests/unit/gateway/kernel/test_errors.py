@@ -12,6 +12,7 @@ from gateway.kernel.errors import (
     InvalidPolicyError,
     InvalidRequestError,
     MethodNotAllowedError,
+    NotTrustedError,
     Problem,
     RequestError,
     SetupError,
@@ -28,6 +29,14 @@ SPECIAL = {
     InvalidPolicyError: InvalidPolicyError([Problem("x")]),
     InternalError: InternalError(),
     MethodNotAllowedError: MethodNotAllowedError(["GET"]),
+    NotTrustedError: NotTrustedError(
+        {
+            "decision_id": "01",
+            "verdict": "QUERY",
+            "reason_codes": ["POLICY_DENIED"],
+            "request": {"action": {"type": "demo.act"}},
+        }
+    ),
 }
 
 
