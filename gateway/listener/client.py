@@ -322,7 +322,7 @@ class HttpClient:
         if self.method != "HEAD":
             # A body after the head of a HEAD would be read as the next answer.
             await self.send_chunk(body)
-        await self._writer.write_eof()
+        await self.send_end()
 
     @property
     def begun(self) -> bool:
