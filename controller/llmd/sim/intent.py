@@ -1,0 +1,79 @@
+"""The llm-d request headers, read as each router version reads them. Pure; never raises: bad values are ignored.
+
+A version knows its own names only: canonical names exist from router 0.9, the older spellings stay aliases
+(the canonical one wins), the TTL exists from 0.11. A header that a version does not know is ignored, as
+the real one ignores it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from controller.llmd.sim.config import RouterVersion
+
+DROPPED_REASON: Final = "x-llm-d-request-dropped-reason"
+QUEUE_DURATION: Final = "x-llm-d-flow-queue-duration-ms"
+DEFAULT_FLOW: Final = "default-flow"
+FAIRNESS_ID_CHARS_MAX: Final = 256
+"""A flow id is a label and a queue key; longer ones are cut."""
+
+_NAMES: Final = {
+    "objective": ("x-llm-d-inference-objective", "x-gateway-inference-objective"),
+    "fairness": ("x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id"),
+    "ttft": ("x-llm-d-slo-ttft-ms", "x-slo-ttft-ms"),
+    "tpot": ("x-llm-d-slo-tpot-ms", "x-slo-tpot-ms"),
+    "rewrite": ("x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite"),
+}
+_UNITS_S: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION: Final = re.compile(r"(?:\d{1,12}(?:\.\d{0,9})?(?:ns|us|µs|ms|s|m|h)){1,6}")
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)")
+
+
+@dataclass(frozen=True, slots=True)
+class LlmdIntent:
+    """What a request says to the endpoint picker; None where it says nothing that the version reads."""
+
+    objective: str | None = None
+    fairness_id: str = DEFAULT_FLOW
+    ttft_ms: int | None = None
+    tpot_ms: int | None = None
+    ttl_s: float | None = None
+    model_rewrite: str | None = None
+
+
+def read_intent(headers: Mapping[str, str], version: RouterVersion) -> LlmdIntent:
+    """Return what the router of `version` reads from `headers` (names in lower case)."""
+
+    def value(what: str) -> str | None:
+        canonical, alias = _NAMES[what]
+        if version != "gaie" and canonical in headers:
+            return headers[canonical]
+        return headers.get(alias)
+
+    ttl = headers.get("x-llm-d-inference-ttl") if version == "0.11" else None
+    return LlmdIntent(
+        objective=value("objective"),
+        fairness_id=(value("fairness") or DEFAULT_FLOW)[:FAIRNESS_ID_CHARS_MAX],
+        ttft_ms=_integer(value("ttft")),
+        tpot_ms=_integer(value("tpot")),
+        ttl_s=go_duration_s(ttl) if ttl else None,
+        model_rewrite=value("rewrite"),
+    )
+
+
+def go_duration_s(text: str) -> float | None:
+    """Return the seconds of a Go duration such as `1500ms` or `1m30s`; None unless it is one and above 0."""
+    if not _DURATION.fullmatch(text):
+        return None
+    seconds = sum(float(number) * _UNITS_S[unit] for number, unit in _DURATION_PART.findall(text))
+    return seconds if seconds > 0 else None
+
+
+def _integer(text: str | None) -> int | None:
+    """Go's ParseInt: decimal digits with a sign, nothing else."""
+    if text is None or not re.fullmatch(r"[+-]?[0-9]{1,12}", text):
+        return None
+    return int(text)
