@@ -65,9 +65,11 @@ class Load:
 class CongestionPrice:
     """The price of a server-second of one model, in value."""
 
-    __slots__ = ("error", "value")
+    __slots__ = ("_gain_up", "_recovery", "error", "value")
 
-    def __init__(self) -> None:
+    def __init__(self, gain_up: float = GAIN_UP, recovery: float = RECOVERY) -> None:
+        self._gain_up = gain_up
+        self._recovery = recovery
         self.value = 0.0
         self.error = 0.0
 
@@ -77,11 +79,11 @@ class CongestionPrice:
         demand = load.arrival_rate + load.queued_work_s / BACKLOG_S
         self.error = min(demand / capacity - SET_POINT[bias], ERROR_MAX)
         unit = load.value_mean / max(load.work_mean_s, 1e-6)
-        gain = GAIN_UP * unit
+        gain = self._gain_up * unit
         if self.error > 0.0:
             step = 0.0 if frozen else gain * self.error
         else:
-            step = gain * self.error * RECOVERY_SCALE[bias] / RECOVERY
+            step = gain * self.error * RECOVERY_SCALE[bias] / self._recovery
         self.value = min(max(self.value + step * dt_s, 0.0), PRICE_MAX * unit)
 
     def reset(self, value: float = 0.0) -> None:

@@ -58,7 +58,7 @@ class LogHistogram:
         """Count a value; what is not finite is not a measurement and is left out."""
         if not math.isfinite(value):
             return
-        key = math.ceil(math.log(value if value > _VALUE_MIN else _VALUE_MIN) / _LOG_GAMMA)
+        key = math.ceil(math.log(max(_VALUE_MIN, value)) / _LOG_GAMMA)
         self.buckets[key] = self.buckets.get(key, 0.0) + weight
         self.count += weight
 

@@ -1,4 +1,4 @@
-"""Proof: did the prediction come true, and did the last change of a price or limit do what it promised?
+"""Proof that predictions came true and that changes of prices and limits did what they promised.
 
 Predictions are compared with outcomes for every request. A change of weight opens an epoch with a
 hypothesis; at its horizon it gets a verdict from what was measured, or, where an action prevented what

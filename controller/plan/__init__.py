@@ -1,7 +1,7 @@
 """Plans: the scored option table of a request, the choice, and its reasons. Pure."""
 
 from controller.plan.choose import make_plan
-from controller.plan.plain import plain, plan_from_plain, request_from_plain, snapshot_from_plain, digest
+from controller.plan.plain import digest, plain, plan_from_plain, request_from_plain, snapshot_from_plain
 from controller.plan.types import (
     Action,
     ActionKind,

@@ -92,9 +92,9 @@ def _rungs(request: Request, snapshot: Snapshot, price: IntentState) -> list[Run
     value = request.intent.weight * price.burn
     found: list[Rung] = []
     for name in request.intent.rungs(request.model):
-        index = snapshot.model_index(name)
+        index = snapshot.tick.model_index(name)
         if index is not None:
-            state, live = snapshot.models[index], snapshot.live[index]
+            state, live = snapshot.tick.models[index], snapshot.live[index]
             found.append(Rung(state, live, outlook(request, state, live, value)))
     if snapshot.mode is Mode.GUARDED:
         # no downgrades, no learned choice: the first that can be reached at all

@@ -45,7 +45,8 @@ def _pass_reason(first: Option, cause: Cause) -> str:
         return f"passed to {first.model}: the controller is in bypass"
     if cause is Cause.GUARDED:
         return f"passed to {first.model}: the controller is guarded"
-    return f"passed to {first.model} as asked: predicted first token {first.ttft_s:.2f} s, P(miss) {first.miss:.2f}"
+    outlook = f"predicted first token {first.ttft_s:.2f} s, P(miss) {first.miss:.2f}"
+    return f"passed to {first.model} as asked: {outlook}"
 
 
 def _target(request: Request, line: Option) -> str:

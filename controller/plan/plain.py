@@ -67,8 +67,9 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 def _build(cls: type[T], data: Any) -> T:
-    hints = _hints(cls)
-    return cls(**{name: _value(hints[name], data[name]) for name in _names(cls)})
+    declared: Any = cls
+    hints = _hints(declared)
+    return cls(**{name: _value(hints[name], data[name]) for name in _names(declared)})
 
 
 def _value(hint: Any, data: Any) -> Any:

@@ -1,0 +1,271 @@
+"""One model under control: its queue, counters, estimator, price, limit and breaker, kept in step. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from controller.catalogue import Model
+from controller.core.config import Tuning
+from controller.core.events import Change
+from controller.estimator import Coefficients, Estimator
+from controller.guard import HANG_S, Breaker
+from controller.intent import Bias, Intent
+from controller.plan import LiveState, ModelState, Plan, Request
+from controller.prices import CongestionPrice, InFlightLimit, Load
+from controller.queue import ModelQueue
+from controller.signals import READING_AGE_MAX_S, Ewma, Rate
+from controller.verify import PredictionCheck
+
+ARRIVAL_TAU_S: Final = 1.2
+DEMAND_TAU_S: Final = 5.0
+TPOT_TAU_S: Final = 2.0
+TPOT_COUNT_MIN: Final = 3
+"""A pace is an average over an answer already: a few of them are enough."""
+PACE_MEMORY_S: Final = 30.0
+"""An intent that has sent nothing here for so long no longer sets the pace."""
+CALM_RATIO: Final = 0.8
+
+
+@dataclass(slots=True)
+class Flight:
+    """A request on its way: sent and not ended."""
+
+    request: Request
+    plan: Plan
+    model: str
+    sent_s: float
+    tokens_ahead: float
+    """Uncached input tokens of itself and of those before it on its replica, when it was sent."""
+    batch_start: float
+    cost_uusd: int
+    first_s: float | None = None
+    late: bool = False
+    """Already counted as a miss while still running."""
+
+
+class Deployment:
+    """The mutable state of one model."""
+
+    __slots__ = (
+        "_arrivals", "_best_in_flight", "_demand", "_last_life_s", "_paces", "_tuning", "_value_mean",
+        "_work_mean", "admitted_priority", "breaker", "check", "coefficients", "decoding", "estimator",
+        "in_flight", "limit", "model", "prefill_tokens", "price", "queue", "queue_since_s",
+        "shed_priority", "tpot", "tpot_batch",
+    )  # fmt: skip
+
+    def __init__(self, model: Model, tuning: Tuning) -> None:
+        self.model = model
+        self._tuning = tuning
+        self.estimator = Estimator(model)
+        self.coefficients: Coefficients = self.estimator.coefficients()
+        self.price = CongestionPrice(tuning.gain_up, tuning.recovery)
+        self.limit = InFlightLimit(model.in_flight_max)
+        self.queue = ModelQueue()
+        self.check = PredictionCheck()
+        self.breaker = Breaker(model.name)
+        self.in_flight = self.decoding = self.prefill_tokens = 0
+        self.tpot, self.tpot_batch = Ewma(TPOT_TAU_S), Ewma(TPOT_TAU_S)
+        self._arrivals, self._demand = Rate(ARRIVAL_TAU_S), Rate(DEMAND_TAU_S)
+        self._value_mean, self._work_mean = Ewma(30.0), Ewma(30.0)
+        self._paces: dict[str, tuple[float, float]] = {}
+        self._last_life_s = -math.inf
+        self._best_in_flight = 0.0
+        self.queue_since_s: float | None = None
+        self.shed_priority: int | None = None
+        self.admitted_priority: int | None = None
+
+    # --- what happens to requests ----------------------------------------------------------------
+
+    def prefers(self, work_s: float, now_s: float) -> None:
+        """Count work whose first choice is this model, wherever it is served."""
+        self._demand.add(work_s, now_s)
+
+    def assigned(self, plan: Plan, value: float, pace_s: float | None, now_s: float) -> None:
+        """Count a request that was planned to be served here."""
+        self._arrivals.add(plan.work_s, now_s)
+        self._value_mean.add(value, now_s)
+        self._work_mean.add(plan.work_s, now_s)
+        if pace_s is not None:
+            self._paces[plan.intent] = (pace_s, now_s)
+        if self.admitted_priority is None or plan.priority < self.admitted_priority:
+            self.admitted_priority = plan.priority
+
+    def sent(self, request: Request, plan: Plan, now_s: float) -> Flight:
+        """Count a request that leaves for the backend now."""
+        own = request.input_tokens - min(request.cached_tokens, request.input_tokens)
+        if not self.in_flight:
+            self._last_life_s = now_s
+        self.in_flight += 1
+        self.prefill_tokens += own
+        self.breaker.sent(now_s)
+        ahead = own + (self.prefill_tokens - own) / self.model.replicas
+        batch = self.in_flight / self.model.replicas
+        return Flight(request, plan, self.model.name, now_s, ahead, batch, plan.prediction.cost_uusd)
+
+    def first_token(self, flight: Flight, now_s: float) -> None:
+        """Learn from a first token."""
+        flight.first_s = now_s
+        self._last_life_s = now_s
+        self._leave_prefill(flight)
+        self.decoding += 1
+        self.estimator.first_token(flight.tokens_ahead, now_s - flight.sent_s)
+        own = flight.request.input_tokens - min(flight.request.cached_tokens, flight.request.input_tokens)
+        self.estimator.served(self.coefficients.prefill_token_s * own / self.model.replicas, now_s)
+
+    def ended(self, flight: Flight, output_tokens: int, *, failed: bool, now_s: float) -> None:
+        """Take a request out of flight, and learn its pace if it completed."""
+        self._last_life_s = now_s
+        self.in_flight -= 1
+        self.breaker.result(failed=failed, now_s=now_s)
+        if flight.first_s is None:
+            self._leave_prefill(flight)
+            return
+        self.decoding -= 1
+        if not failed and output_tokens > 1 and now_s > flight.first_s:
+            pace_s = (now_s - flight.first_s) / (output_tokens - 1)
+            batch = (flight.batch_start + (self.in_flight + 1) / self.model.replicas) / 2
+            self.estimator.decode(batch, pace_s)
+            self.tpot.add(pace_s, now_s)
+            self.tpot_batch.add(batch, now_s)
+
+    def _leave_prefill(self, flight: Flight) -> None:
+        self.prefill_tokens -= flight.request.input_tokens - min(
+            flight.request.cached_tokens, flight.request.input_tokens
+        )
+
+    # --- the tick --------------------------------------------------------------------------------
+
+    def tick(self, dt_s: float, now_s: float, bias: Bias, *, price_frozen: bool) -> tuple[Change, ...]:
+        """Move limit, capacity and price by one tick."""
+        was_limit, was_price = self.limit.value, self.price.value
+        pace_s, target_s = self.tpot_s(now_s), self.tpot_target_s(now_s)
+        if self._tuning.learned_limit:
+            self.limit.tick(self.in_flight, pace_s, target_s)
+        else:
+            self.limit.restore(self._planned_limit(target_s))
+        self._count_decoding(pace_s, dt_s, now_s)
+        full = self.in_flight >= 0.95 * self.limit.value
+        self.estimator.tick(saturated=full or len(self.queue) > 0, now_s=now_s)
+        self.coefficients = self.estimator.coefficients()
+        if self._tuning.price:
+            self.price.tick(self.load(now_s), dt_s, bias, frozen=price_frozen)
+        self.queue_since_s = (self.queue_since_s or now_s) if len(self.queue) else None
+        self._best_in_flight = max(self._best_in_flight * 0.995, float(self.in_flight))
+        if self.in_flight and now_s - self._last_life_s > HANG_S:
+            self.breaker.hung(now_s)
+        self.shed_priority = self.admitted_priority = None
+        return self._changes(was_limit, was_price, pace_s, target_s)
+
+    def _changes(
+        self, was_limit: int, was_price: float, pace_s: float | None, target_s: float | None
+    ) -> tuple[Change, ...]:
+        changes: list[Change] = []
+        if self.limit.value != was_limit:
+            measured_ms, declared_ms = 1000 * (pace_s or 0.0), 1000 * (target_s or 0.0)
+            reason = f"{measured_ms:.0f} ms per token where {declared_ms:.0f} ms are declared"
+            changes.append(Change(self.model.name, "limit", was_limit, self.limit.value, reason))
+        if self.price.value != was_price:
+            reason = f"load is {self.price.error:+.2f} from its set point"
+            changes.append(Change(self.model.name, "price", was_price, self.price.value, reason))
+        return tuple(changes)
+
+    def load(self, now_s: float) -> Load:
+        """Return the load that the price sees."""
+        rate = self._arrivals.value(now_s) if self._tuning.feed_forward else 0.0
+        return Load(
+            arrival_rate=rate,
+            queued_work_s=self.queue.work_s,
+            capacity=self.coefficients.capacity,
+            value_mean=self._value_mean.value if self._value_mean.count else 1.0,
+            work_mean_s=self._work_mean.value if self._work_mean.count else 1.0,
+        )
+
+    def demand(self, now_s: float) -> float:
+        """Return the load this model would have if every request got its first choice."""
+        return self._demand.value(now_s) / max(self.coefficients.capacity, 1e-6)
+
+    def tpot_s(self, now_s: float) -> float | None:
+        """Return the measured time per output token, None where it is unknown."""
+        reading = self.tpot.reading(now_s)
+        known = reading.count >= TPOT_COUNT_MIN and reading.age_s <= READING_AGE_MAX_S
+        return reading.value if known else None
+
+    def tpot_target_s(self, now_s: float) -> float | None:
+        """Return the strictest pace that the intents served here declare, None without any."""
+        for name in [name for name, (_, at_s) in self._paces.items() if now_s - at_s > PACE_MEMORY_S]:
+            del self._paces[name]
+        return min((pace_s for pace_s, _ in self._paces.values()), default=None)
+
+    def self_inflicted(self, now_s: float, patience_s: float) -> bool:
+        """Tell whether we hold a queue in front of a backend that is half idle and on pace."""
+        if self.queue_since_s is None or now_s - self.queue_since_s < patience_s:
+            return False
+        if not any(True for item in self.queue if not item.held) or not self.breaker.usable(now_s):
+            return False
+        pace_s, target_s = self.tpot_s(now_s), self.tpot_target_s(now_s)
+        on_pace = pace_s is None or target_s is None or pace_s < CALM_RATIO * target_s
+        return on_pace and self.in_flight < 0.5 * self._best_in_flight
+
+    def signal_age_s(self, now_s: float) -> float:
+        """Return how long nothing has come back although requests are in flight; 0 without any."""
+        return now_s - self._last_life_s if self.in_flight else 0.0
+
+    def state(self, now_s: float) -> ModelState:
+        """Return the slow part of a snapshot."""
+        pace_s = self.tpot_s(now_s)
+        return ModelState(
+            name=self.model.name,
+            backend=self.model.backend,
+            quality=self.model.quality,
+            usd_per_mtok_in=self.model.usd_per_mtok_in,
+            usd_per_mtok_out=self.model.usd_per_mtok_out,
+            context_tokens=self.model.context_tokens,
+            replicas=self.model.replicas,
+            coefficients=self.coefficients,
+            price=self.price.value,
+            limit=self.limit.value,
+            load_error=self.price.error,
+            tpot_s=pace_s,
+            tpot_batch=0.0 if pace_s is None else self.tpot_batch.value,
+            usable=self.breaker.usable(now_s),
+        )
+
+    def live(self) -> LiveState:
+        """Return the exact counters of this instant."""
+        return LiveState(
+            in_flight=self.in_flight,
+            prefill_tokens=self.prefill_tokens,
+            queued=len(self.queue),
+            ahead=self.queue.ahead(),
+            shed_priority=self.shed_priority,
+            admitted_priority=self.admitted_priority,
+        )
+
+    def _count_decoding(self, pace_s: float | None, dt_s: float, now_s: float) -> None:
+        # tokens that are being made now, and not only those of answers that have ended: no lag
+        batch = max(1.0, self.limit.value / self.model.replicas)
+        step_s = pace_s or self.coefficients.tpot_s(self.decoding / self.model.replicas)
+        share = self.coefficients.decode_base_s / batch + self.coefficients.decode_sequence_s
+        if self.decoding and step_s > 0.0:
+            tokens = self.decoding * dt_s / step_s
+            self.estimator.served(tokens * share / self.model.replicas, now_s)
+
+    def _planned_limit(self, target_s: float | None) -> int:
+        speed = self.model.speed
+        if target_s is None or speed.decode_sequence_s <= 0.0:
+            return self.model.in_flight_max
+        return int(self.model.replicas * (target_s - speed.decode_base_s) / speed.decode_sequence_s)
+
+
+def pace_s(intent: Intent, long_answer: float) -> float | None:
+    """Return the time per output token that the intent's targets leave for a long answer."""
+    latency = intent.latency
+    paces: list[float] = []
+    if latency.tpot_ms is not None:
+        paces.append(latency.tpot_ms / 1000)
+    if latency.e2e_ms is not None:
+        left_s = (latency.e2e_ms - (latency.ttft_ms or 0.0)) / 1000
+        paces.append(left_s / max(long_answer, 1.0))
+    return min(paces, default=None)
