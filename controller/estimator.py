@@ -8,7 +8,6 @@ linear prefill. Nothing here decides; nothing here reads a clock.
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,19 +18,19 @@ FORGETTING: Final = 0.995
 """200 samples of memory: a model that was moved to other hardware is re-learned within minutes."""
 PRIOR_SAMPLES: Final = 50.0
 """The configured speed counts as so many samples, fading with them, so that the first outlier cannot lead."""
-PRIOR_SAMPLES_MIN: Final = 2.0
-"""What stays of the prior: it keeps the fit solvable when all requests look alike."""
+PRIOR_SAMPLES_MIN: Final = 20.0
+"""What stays of the prior, a tenth: batch and prefill rise together in a spike, and without an anchor the
+line would give all of the slope to one of them."""
 CLIP: Final = 4.0
 """A sample is taken as at most this many times, at least this part of, the prediction (Huber's idea)."""
-RESIDUALS_MAX: Final = 128
-"""The ring the residual quantiles come from; at 5 requests a second it spans half a minute."""
-RESIDUALS_MIN: Final = 20
-"""Below this the prior's quantiles stand: the 90th percentile of 19 values is their second largest."""
 SPREAD_PRIOR: Final = 1.35
 """The 90th percentile of observed over predicted before anything was observed."""
-SPREAD_MIN: Final = 1.1
-SPREAD_MAX: Final = 4.0
+LOG_SPREAD_MIN: Final = math.log(1.1)
+LOG_SPREAD_MAX: Final = math.log(4.0)
 """A certainty of better than 10 % is luck; beyond four times the prediction says nothing anyway."""
+CONFORMAL_GAIN: Final = 0.05
+"""Adaptive conformal rule (Gibbs and Candes, NeurIPS 2021): widen on a miss of the bound, narrow slowly
+otherwise, so that nine in ten stay under it whatever the distribution does."""
 BIAS_WEIGHT: Final = 0.06
 """Of each new ratio in the quick bias: 16 samples, so that a slowed backend is seen within seconds."""
 SERVED_TAU_S: Final = 5.0
@@ -137,37 +136,31 @@ class LineFit:
 
 
 class Residuals:
-    """The ratios of observed to predicted: a quick geometric mean, and the spread of the last ones."""
+    """The ratios of observed to predicted: a quick geometric mean, and a bound that holds for nine in ten."""
 
-    __slots__ = ("_cached", "_log_bias", "_ring")
+    __slots__ = ("_cached", "_log_bias", "_log_spread", "count")
 
     def __init__(self) -> None:
-        self._ring: deque[float] = deque(maxlen=RESIDUALS_MAX)
+        self.count = 0
         self._log_bias = 0.0
+        self._log_spread = math.log(SPREAD_PRIOR)
         self._cached: tuple[float, float] | None = (1.0, SPREAD_PRIOR)
 
     def add(self, ratio: float) -> None:
         """Take a ratio; what is not a positive number is left out."""
         if 0.0 < ratio < math.inf:
-            self._ring.append(ratio)
+            bias, spread = self.bias_and_spread()
+            self._log_spread += CONFORMAL_GAIN * ((ratio > bias * spread) - 0.1)
             clipped = min(max(ratio, 1.0 / CLIP), CLIP)
             self._log_bias += BIAS_WEIGHT * (math.log(clipped) - self._log_bias)
+            self.count += 1
             self._cached = None
-
-    @property
-    def count(self) -> int:
-        """How many the ring holds."""
-        return len(self._ring)
 
     def bias_and_spread(self) -> tuple[float, float]:
         """Return the bias, and how far the 90th percentile lies above the median (the prior's if unsure)."""
         if self._cached is None:
-            spread = SPREAD_PRIOR
-            if len(self._ring) >= RESIDUALS_MIN:
-                ordered = sorted(self._ring)
-                last = len(ordered) - 1
-                spread = ordered[round(last * 0.9)] / ordered[round(last * 0.5)]
-            self._cached = (math.exp(self._log_bias), min(max(spread, SPREAD_MIN), SPREAD_MAX))
+            self._log_spread = min(max(self._log_spread, LOG_SPREAD_MIN), LOG_SPREAD_MAX)
+            self._cached = (math.exp(self._log_bias), math.exp(self._log_spread))
         return self._cached
 
 
@@ -217,6 +210,11 @@ class Estimator:
         elif saturated:
             self._capacity += CAPACITY_DOWN * (rate - self._capacity)
         self._capacity = max(self._capacity, 0.02)
+
+    @property
+    def paces(self) -> int:
+        """Return how many paces were learned from."""
+        return self._decode.count
 
     def coefficients(self) -> Coefficients:
         """Return what is known now, as a value."""

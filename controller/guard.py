@@ -16,6 +16,7 @@ from typing import Final
 RATIO_LOW: Final = 0.5
 RATIO_HIGH: Final = 2.0
 RATIO_WINDOWS: Final = 3
+RATIO_WINDOW_S: Final = 10.0
 """A median prediction off by two, three windows in a row, is a model that no longer holds."""
 COVERAGE_MIN: Final = 0.7
 """The bound for nine in ten covers fewer than seven."""
@@ -55,6 +56,8 @@ class Vitals:
     harmed_epochs: int = 0
     exception_share: float = 0.0
     decision_p99_s: float | None = None
+    overloaded: bool = False
+    """Whether the preferred models could not serve what is asked of them: to guard would let it all in."""
     miss_share: float | None = None
     """Share of requests that missed a target, over the last window."""
 
@@ -73,11 +76,12 @@ class ModeChange:
 class Guard:
     """Decides the mode, tick by tick."""
 
-    __slots__ = ("_bad_ratios", "_entered_miss", "_since_s", "_step", "mode")
+    __slots__ = ("_bad_ratios", "_entered_miss", "_ratio_due_s", "_since_s", "_step", "mode")
 
     def __init__(self) -> None:
         self.mode = GuardMode.ACTIVE
         self._bad_ratios = 0
+        self._ratio_due_s = -math.inf
         self._since_s = -math.inf
         self._step = len(COHORTS) - 1
         self._entered_miss: float | None = None
@@ -103,9 +107,7 @@ class Guard:
 
     def tick(self, vitals: Vitals, now_s: float) -> ModeChange | None:
         """Take a vote; return the change of mode, if any."""
-        ratio = vitals.median_ratio
-        off = ratio is not None and not RATIO_LOW <= ratio <= RATIO_HIGH
-        self._bad_ratios = self._bad_ratios + 1 if off else 0
+        self._watch_ratio(vitals, now_s)
         fatal = self._fatal(vitals, now_s)
         if fatal and self.mode is not GuardMode.BYPASS:
             return self.trip(GuardMode.BYPASS, fatal, now_s)
@@ -116,6 +118,14 @@ class Guard:
         if not reason and not fatal:
             return self._recover(now_s)
         return None
+
+    def _watch_ratio(self, vitals: Vitals, now_s: float) -> None:
+        if now_s < self._ratio_due_s:
+            return
+        self._ratio_due_s = now_s + RATIO_WINDOW_S
+        ratio = vitals.median_ratio
+        off = ratio is not None and not RATIO_LOW <= ratio <= RATIO_HIGH
+        self._bad_ratios = self._bad_ratios + 1 if off else 0
 
     def _fatal(self, vitals: Vitals, now_s: float) -> str:
         if vitals.exception_share > EXCEPTION_SHARE_MAX:
@@ -129,10 +139,12 @@ class Guard:
         return ""
 
     def _reason(self, vitals: Vitals) -> str:
-        if self._bad_ratios >= RATIO_WINDOWS:
-            return f"outcomes are {vitals.median_ratio or 0.0:.2f} times what was predicted"
-        if vitals.coverage is not None and vitals.coverage < COVERAGE_MIN:
-            return f"the nine-in-ten bound covers {vitals.coverage:.0%}"
+        if not vitals.overloaded:
+            # under an overload a wrong prediction is still better than no decision at all
+            if self._bad_ratios >= RATIO_WINDOWS:
+                return f"outcomes are {vitals.median_ratio or 0.0:.2f} times what was predicted"
+            if vitals.coverage is not None and vitals.coverage < COVERAGE_MIN:
+                return f"the nine-in-ten bound covers {vitals.coverage:.0%}"
         if vitals.signals_age_s > STALE_MAX_S:
             return f"no signal for {vitals.signals_age_s:.1f} s while requests are in flight"
         if vitals.little_broken:

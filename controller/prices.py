@@ -36,7 +36,17 @@ LIMIT_DOWN: Final = 0.90
 LIMIT_UP: Final = 1.03
 """Slew per tick: down 10 %, up 3 % (`reference/control.md` 2.5)."""
 LIMIT_USED: Final = 0.8
-"""A limit that is not used says nothing about whether it is right: it does not grow then (Vegas)."""
+"""A limit that is not used says nothing about whether it is right: it does not grow then (Vegas) ..."""
+HEADROOM: Final = 2.5
+CALM_PACE: Final = 1.15
+"""... except up to 2.5 times what is in flight while the pace is 15 % better than declared: a limit that
+hugs the load of quiet times would be a wall at the first spike."""
+EXPECTED_MARGIN: Final = 1.1
+"""Unused headroom ends 10 % above where the learned pace says that the target is met."""
+BURST_EXCUSED: Final = 0.5
+"""The quick estimate of arrivals counts only beyond half a backend of excess: requests are few and large,
+so that it wanders by that much under a steady load, and prices that rise faster than they fall would drift
+up with every wave."""
 GOOD_MEMORY_TICKS: Final = 20
 """Ten seconds of in-flight counts that met the intent: the floor that a limit may not fall below."""
 BUDGET_GAIN: Final = 0.03
@@ -52,7 +62,9 @@ class Load:
     """What a tick knows of one model's load."""
 
     arrival_rate: float
-    """Server-seconds of work assigned per second."""
+    """Server-seconds of work assigned per second, over some seconds."""
+    burst_rate: float
+    """The same over about one second."""
     queued_work_s: float
     capacity: float
     """Server-seconds served per second when there is enough work."""
@@ -76,7 +88,8 @@ class CongestionPrice:
     def tick(self, load: Load, dt_s: float, bias: Bias, *, frozen: bool = False) -> None:
         """Move the price by one tick. While `frozen` (a roll-back is in force) it may only fall."""
         capacity = max(load.capacity, 1e-6)
-        demand = load.arrival_rate + load.queued_work_s / BACKLOG_S
+        demand = max(load.arrival_rate, load.burst_rate - BURST_EXCUSED * capacity)
+        demand += load.queued_work_s / BACKLOG_S
         self.error = min(demand / capacity - SET_POINT[bias], ERROR_MAX)
         unit = load.value_mean / max(load.work_mean_s, 1e-6)
         gain = self._gain_up * unit
@@ -110,8 +123,14 @@ class InFlightLimit:
         """Return the limit as a whole number."""
         return int(self._value)
 
-    def tick(self, in_flight: int, tpot_s: float | None, tpot_target_s: float | None) -> None:
-        """Move the limit by one tick; without a measurement or a target it stays."""
+    def tick(
+        self, in_flight: int, tpot_s: float | None, tpot_target_s: float | None, expected: float | None = None
+    ) -> None:
+        """Move the limit by one tick; without a measurement or a target it stays.
+
+        `expected` is where the learned pace meets the target. It only bounds headroom that nobody uses:
+        requests that really are in flight at a good pace always move the limit up.
+        """
         if tpot_s is None or tpot_target_s is None or tpot_s <= 0.0:
             return
         ratio = tpot_target_s / tpot_s
@@ -121,8 +140,21 @@ class InFlightLimit:
             start = min(self._value, max(in_flight, LIMIT_MIN) * 1.1)
             self._value = min(self._value, max(start * max(ratio, LIMIT_DOWN), self._floor()))
         elif in_flight >= LIMIT_USED * self._value:
-            self._value = min(self._value * min(ratio, LIMIT_UP), float(self._ceiling))
+            self._value *= min(ratio, LIMIT_UP)
+        else:
+            self._value = self._with_headroom(in_flight, ratio, expected)
         self._value = min(max(self._value, float(LIMIT_MIN)), float(self._ceiling))
+
+    def _with_headroom(self, in_flight: int, ratio: float, expected: float | None) -> float:
+        best = float(max(self._good))
+        wanted = HEADROOM * best
+        if expected is not None:
+            wanted = min(wanted, max(EXPECTED_MARGIN * expected, in_flight / LIMIT_USED * LIMIT_UP))
+        if ratio >= CALM_PACE and self._value < wanted:
+            return self._value * LIMIT_UP
+        if expected is not None and self._value > wanted > in_flight:
+            return max(self._value * LIMIT_DOWN, wanted)
+        return self._value
 
     def _floor(self) -> float:
         return float(max(LIMIT_MIN, max(self._good, default=0)))

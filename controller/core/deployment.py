@@ -18,14 +18,17 @@ from controller.queue import ModelQueue
 from controller.signals import READING_AGE_MAX_S, Ewma, Rate
 from controller.verify import PredictionCheck
 
-ARRIVAL_TAU_S: Final = 1.2
+BURST_TAU_S: Final = 1.2
+ARRIVAL_TAU_S: Final = 5.0
 DEMAND_TAU_S: Final = 5.0
-TPOT_TAU_S: Final = 2.0
-TPOT_COUNT_MIN: Final = 3
-"""A pace is an average over an answer already: a few of them are enough."""
+TPOT_TAU_S: Final = 3.0
+TPOT_TOKENS_MIN: Final = 100.0
+"""A pace is known from so many recent tokens; answers of two tokens say more about prefills than pace."""
 PACE_MEMORY_S: Final = 30.0
 """An intent that has sent nothing here for so long no longer sets the pace."""
 CALM_RATIO: Final = 0.8
+LEARNED_MIN: Final = 100
+"""Paces seen before the learned line may bound unused headroom: half the estimator's memory."""
 
 
 @dataclass(slots=True)
@@ -49,10 +52,10 @@ class Deployment:
     """The mutable state of one model."""
 
     __slots__ = (
-        "_arrivals", "_best_in_flight", "_demand", "_last_life_s", "_paces", "_tuning", "_value_mean",
+        "_arrivals", "_best_in_flight", "_bursts", "_demand", "_last_life_s", "_paces", "_tuning", "_value_mean",
         "_work_mean", "admitted_priority", "breaker", "check", "coefficients", "decoding", "estimator",
         "in_flight", "limit", "model", "prefill_tokens", "price", "queue", "queue_since_s",
-        "shed_priority", "tpot", "tpot_batch",
+        "shed_priority", "_paced_at_s", "_paced_s", "_paced_tokens", "tpot_batch",
     )  # fmt: skip
 
     def __init__(self, model: Model, tuning: Tuning) -> None:
@@ -66,8 +69,11 @@ class Deployment:
         self.check = PredictionCheck()
         self.breaker = Breaker(model.name)
         self.in_flight = self.decoding = self.prefill_tokens = 0
-        self.tpot, self.tpot_batch = Ewma(TPOT_TAU_S), Ewma(TPOT_TAU_S)
+        self._paced_s, self._paced_tokens = Rate(TPOT_TAU_S), Rate(TPOT_TAU_S)
+        self._paced_at_s = -math.inf
+        self.tpot_batch = Ewma(TPOT_TAU_S)
         self._arrivals, self._demand = Rate(ARRIVAL_TAU_S), Rate(DEMAND_TAU_S)
+        self._bursts = Rate(BURST_TAU_S)
         self._value_mean, self._work_mean = Ewma(30.0), Ewma(30.0)
         self._paces: dict[str, tuple[float, float]] = {}
         self._last_life_s = -math.inf
@@ -85,6 +91,7 @@ class Deployment:
     def assigned(self, plan: Plan, value: float, pace_s: float | None, now_s: float) -> None:
         """Count a request that was planned to be served here."""
         self._arrivals.add(plan.work_s, now_s)
+        self._bursts.add(plan.work_s, now_s)
         self._value_mean.add(value, now_s)
         self._work_mean.add(plan.work_s, now_s)
         if pace_s is not None:
@@ -127,7 +134,9 @@ class Deployment:
             pace_s = (now_s - flight.first_s) / (output_tokens - 1)
             batch = (flight.batch_start + (self.in_flight + 1) / self.model.replicas) / 2
             self.estimator.decode(batch, pace_s)
-            self.tpot.add(pace_s, now_s)
+            self._paced_s.add(now_s - flight.first_s, now_s)
+            self._paced_tokens.add(output_tokens - 1, now_s)
+            self._paced_at_s = now_s
             self.tpot_batch.add(batch, now_s)
 
     def _leave_prefill(self, flight: Flight) -> None:
@@ -142,10 +151,10 @@ class Deployment:
         was_limit, was_price = self.limit.value, self.price.value
         pace_s, target_s = self.tpot_s(now_s), self.tpot_target_s(now_s)
         if self._tuning.learned_limit:
-            self.limit.tick(self.in_flight, pace_s, target_s)
+            self.limit.tick(self.in_flight, pace_s, target_s, self._expected_limit(target_s))
         else:
             self.limit.restore(self._planned_limit(target_s))
-        self._count_decoding(pace_s, dt_s, now_s)
+        self._count_decoding(pace_s, self.batch_nominal(target_s), dt_s, now_s)
         full = self.in_flight >= 0.95 * self.limit.value
         self.estimator.tick(saturated=full or len(self.queue) > 0, now_s=now_s)
         self.coefficients = self.estimator.coefficients()
@@ -173,9 +182,10 @@ class Deployment:
 
     def load(self, now_s: float) -> Load:
         """Return the load that the price sees."""
-        rate = self._arrivals.value(now_s) if self._tuning.feed_forward else 0.0
+        forward = self._tuning.feed_forward
         return Load(
-            arrival_rate=rate,
+            arrival_rate=self._arrivals.value(now_s) if forward else 0.0,
+            burst_rate=self._bursts.value(now_s) if forward else 0.0,
             queued_work_s=self.queue.work_s,
             capacity=self.coefficients.capacity,
             value_mean=self._value_mean.value if self._value_mean.count else 1.0,
@@ -188,15 +198,35 @@ class Deployment:
 
     def tpot_s(self, now_s: float) -> float | None:
         """Return the measured time per output token, None where it is unknown."""
-        reading = self.tpot.reading(now_s)
-        known = reading.count >= TPOT_COUNT_MIN and reading.age_s <= READING_AGE_MAX_S
-        return reading.value if known else None
+        if now_s - self._paced_at_s > READING_AGE_MAX_S:
+            return None
+        tokens = self._paced_tokens.value(now_s)
+        return self._paced_s.value(now_s) / tokens if tokens * TPOT_TAU_S >= TPOT_TOKENS_MIN else None
 
     def tpot_target_s(self, now_s: float) -> float | None:
         """Return the strictest pace that the intents served here declare, None without any."""
         for name in [name for name, (_, at_s) in self._paces.items() if now_s - at_s > PACE_MEMORY_S]:
             del self._paces[name]
         return min((pace_s for pace_s, _ in self._paces.values()), default=None)
+
+    def batch_nominal(self, target_s: float | None) -> float:
+        """Return the batch per replica at which work is counted: where the learned pace meets the target.
+
+        Only a unit: a wrong one is taken up by the measured capacity.
+        """
+        limit = self.limit.value / self.model.replicas
+        c = self.coefficients
+        if target_s is None or c.decode_sequence_s <= 0.0:
+            return limit
+        most = self.model.in_flight_max / self.model.replicas
+        return min(max((target_s / c.tpot_bias - c.decode_base_s) / c.decode_sequence_s, limit, 1.0), most)
+
+    def _expected_limit(self, target_s: float | None) -> float | None:
+        c = self.coefficients
+        if target_s is None or self.estimator.paces < LEARNED_MIN or c.decode_sequence_s <= 0.0:
+            return None
+        batch = (target_s / c.tpot_bias - c.decode_base_s) / c.decode_sequence_s
+        return self.model.replicas * batch if batch > 0.0 else None
 
     def self_inflicted(self, now_s: float, patience_s: float) -> bool:
         """Tell whether we hold a queue in front of a backend that is half idle and on pace."""
@@ -226,6 +256,7 @@ class Deployment:
             coefficients=self.coefficients,
             price=self.price.value,
             limit=self.limit.value,
+            batch_nominal=self.batch_nominal(self.tpot_target_s(now_s)),
             load_error=self.price.error,
             tpot_s=pace_s,
             tpot_batch=0.0 if pace_s is None else self.tpot_batch.value,
@@ -243,9 +274,8 @@ class Deployment:
             admitted_priority=self.admitted_priority,
         )
 
-    def _count_decoding(self, pace_s: float | None, dt_s: float, now_s: float) -> None:
+    def _count_decoding(self, pace_s: float | None, batch: float, dt_s: float, now_s: float) -> None:
         # tokens that are being made now, and not only those of answers that have ended: no lag
-        batch = max(1.0, self.limit.value / self.model.replicas)
         step_s = pace_s or self.coefficients.tpot_s(self.decoding / self.model.replicas)
         share = self.coefficients.decode_base_s / batch + self.coefficients.decode_sequence_s
         if self.decoding and step_s > 0.0:

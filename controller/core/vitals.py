@@ -34,6 +34,7 @@ def vitals_of(
         little_broken=any(d.in_flight < 0 or d.prefill_tokens < 0 for d in deployments.values()),
         self_inflicted=any(d.self_inflicted(now_s, SELF_QUEUE_S) for d in deployments.values()),
         harmed_epochs=epochs.book.harmed_within(HARMED_WINDOW_S, now_s),
+        overloaded=any(d.demand(now_s) > 1.0 for d in deployments.values()),
         exception_share=tally.exception_share,
         decision_p99_s=tally.p99_s,
         miss_share=bad / total if total >= MISSES_COUNT_MIN else None,

@@ -96,14 +96,13 @@ def outlook(request: Request, state: ModelState, live: LiveState, value: float) 
     c = state.coefficients
     own = request.input_tokens - min(request.cached_tokens, request.input_tokens)
     full = live.in_flight >= state.limit
-    batch_full = max(1.0, state.limit / state.replicas)
     ahead_s = 0.0
     for priority, work_s in live.ahead:
         if priority < request.intent.priority:
             break
         ahead_s += work_s
     wait_s = 0.0
-    work_s = c.work_s(own, 150.0, batch_full, state.replicas)
+    work_s = c.work_s(own, 150.0, state.batch_nominal, state.replicas)
     if full or ahead_s > 0.0:
         wait_s = (ahead_s + (work_s if full else 0.0)) / c.capacity
     prefill_s = c.prefill_s(own + live.prefill_tokens / state.replicas)
@@ -115,7 +114,7 @@ def outlook(request: Request, state: ModelState, live: LiveState, value: float) 
         rise_s = c.decode_sequence_s * c.tpot_bias * (batch - state.tpot_batch)
         tpot_s = max(state.tpot_s + rise_s, 0.25 * state.tpot_s)
     pressed = full or live.queued > 0 or state.price * work_s > PRICE_FELT * value
-    return Outlook(wait_s, wait_s + prefill_s, tpot_s, batch_full, pressed)
+    return Outlook(wait_s, wait_s + prefill_s, tpot_s, state.batch_nominal, pressed)
 
 
 def miss(request: Request, state: ModelState, view: Outlook, cap: CapView, snapshot: Snapshot) -> float:

@@ -102,6 +102,8 @@ class ModelState:
     """The congestion price, in value per server-second."""
     limit: int
     """The in-flight limit over all replicas."""
+    batch_nominal: float
+    """The batch per replica at which work is counted."""
     load_error: float
     """Load minus set point, positive while there is too much."""
     tpot_s: float | None
