@@ -24,12 +24,13 @@ SET_POINT: Final = {Bias.QUALITY: 0.97, Bias.BALANCED: 0.92, Bias.LATENCY: 0.85}
 """The load that is aimed at: below 1 by what a queue needs to stay short."""
 RECOVERY_SCALE: Final = {Bias.QUALITY: 1.6, Bias.BALANCED: 1.0, Bias.LATENCY: 0.6}
 """How fast quality comes back."""
-BACKLOG_S: Final = 1.5
+BACKLOG_S: Final = 3.0
 """A queue is load that should be gone in so many seconds."""
 ERROR_MAX: Final = 4.0
 """A x6 spike gives an error of 4; more would only overshoot."""
-PRICE_MAX: Final = 3.0
-"""In typical values per typical work: at this price only the most valuable tenth would still enter."""
+PRICE_MAX: Final = 0.5
+"""In typical values per typical work. Displacing a class to its next rung takes under 0.1; a higher price
+would refuse large requests of the highest class that the queue can still serve in time."""
 LIMIT_MIN: Final = 4
 """Below four in flight an engine does not batch, and nothing can be measured."""
 LIMIT_DOWN: Final = 0.90

@@ -379,7 +379,7 @@ class Controller:
         if change is not None and change.after is not change.before:
             self.tally.clear()
             for deployment in self.deployments.values():
-                deployment.price.reset()
+                deployment.calm()
         return change
 
     def _publish(self, now_s: float, dt_s: float = TICK_S) -> TickState:

@@ -26,6 +26,7 @@ TPOT_TOKENS_MIN: Final = 100.0
 """A pace is known from so many recent tokens; answers of two tokens say more about prefills than pace."""
 PACE_MEMORY_S: Final = 30.0
 """An intent that has sent nothing here for so long no longer sets the pace."""
+RELIEF_S: Final = 30.0
 CALM_RATIO: Final = 0.8
 LEARNED_MIN: Final = 100
 """Paces seen before the learned line may bound unused headroom: half the estimator's memory."""
@@ -52,10 +53,34 @@ class Deployment:
     """The mutable state of one model."""
 
     __slots__ = (
-        "_arrivals", "_best_in_flight", "_bursts", "_demand", "_last_life_s", "_paces", "_tuning", "_value_mean",
-        "_work_mean", "admitted_priority", "breaker", "check", "coefficients", "decoding", "estimator",
-        "in_flight", "limit", "model", "prefill_tokens", "price", "queue", "queue_since_s",
-        "shed_priority", "_paced_at_s", "_paced_s", "_paced_tokens", "tpot_batch",
+        "_arrivals",
+        "_best_in_flight",
+        "_bursts",
+        "_demand",
+        "_last_life_s",
+        "_paced_at_s",
+        "_paced_s",
+        "_paced_tokens",
+        "_paces",
+        "_relieved_s",
+        "_tuning",
+        "_value_mean",
+        "_work_mean",
+        "admitted_priority",
+        "breaker",
+        "check",
+        "coefficients",
+        "decoding",
+        "estimator",
+        "in_flight",
+        "limit",
+        "model",
+        "prefill_tokens",
+        "price",
+        "queue",
+        "queue_since_s",
+        "shed_priority",
+        "tpot_batch",
     )  # fmt: skip
 
     def __init__(self, model: Model, tuning: Tuning) -> None:
@@ -79,6 +104,7 @@ class Deployment:
         self._last_life_s = -math.inf
         self._best_in_flight = 0.0
         self.queue_since_s: float | None = None
+        self._relieved_s = -math.inf
         self.shed_priority: int | None = None
         self.admitted_priority: int | None = None
 
@@ -228,8 +254,21 @@ class Deployment:
         batch = (target_s / c.tpot_bias - c.decode_base_s) / c.decode_sequence_s
         return self.model.replicas * batch if batch > 0.0 else None
 
-    def self_inflicted(self, now_s: float, patience_s: float) -> bool:
-        """Tell whether we hold a queue in front of a backend that is half idle and on pace."""
+    def relieve(self, now_s: float, patience_s: float) -> bool:
+        """Open the limit where our own queue stands before an idle backend; True when that did not cure it.
+
+        The likely culprit is a limit that shrank too far, so that is mended first; only a queue that comes
+        back within half a minute says that more is wrong.
+        """
+        if not self._self_inflicted(now_s, patience_s):
+            return False
+        again = now_s - self._relieved_s < RELIEF_S
+        self._relieved_s = now_s
+        self.queue_since_s = now_s
+        self.limit.restore(math.ceil(self._best_in_flight))
+        return again
+
+    def _self_inflicted(self, now_s: float, patience_s: float) -> bool:
         if self.queue_since_s is None or now_s - self.queue_since_s < patience_s:
             return False
         if not any(True for item in self.queue if not item.held) or not self.breaker.usable(now_s):
@@ -241,6 +280,11 @@ class Deployment:
     def signal_age_s(self, now_s: float) -> float:
         """Return how long nothing has come back although requests are in flight; 0 without any."""
         return now_s - self._last_life_s if self.in_flight else 0.0
+
+    def calm(self) -> None:
+        """Forget prices and prediction errors: after a change of mode the past proves nothing."""
+        self.price.reset()
+        self.check = PredictionCheck()
 
     def state(self, now_s: float) -> ModelState:
         """Return the slow part of a snapshot."""

@@ -32,7 +32,7 @@ def vitals_of(
         coverage=min(coverages, default=None),
         signals_age_s=min((d.signal_age_s(now_s) for d in deployments.values() if d.in_flight), default=0.0),
         little_broken=any(d.in_flight < 0 or d.prefill_tokens < 0 for d in deployments.values()),
-        self_inflicted=any(d.self_inflicted(now_s, SELF_QUEUE_S) for d in deployments.values()),
+        self_inflicted=any([d.relieve(now_s, SELF_QUEUE_S) for d in deployments.values()]),
         harmed_epochs=epochs.book.harmed_within(HARMED_WINDOW_S, now_s),
         overloaded=any(d.demand(now_s) > 1.0 for d in deployments.values()),
         exception_share=tally.exception_share,

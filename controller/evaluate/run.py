@@ -161,7 +161,7 @@ class Runner:
         self._cluster.submit(
             SimRequest(command.request_id, command.model, job.input_tokens, tokens, intent), now_s
         )
-        self._at(job.at_s + TIMEOUT_S if job.at_s + TIMEOUT_S > now_s else now_s, "timeout", job.request_id)
+        self._at(max(now_s, job.at_s + TIMEOUT_S), "timeout", job.request_id)
 
     def _time_out(self, served: Served, now_s: float) -> None:
         request_id = _try_id(served)
