@@ -15,7 +15,7 @@ from controller.core.config import TICK_S, ControllerConfig
 from controller.core.deployment import Deployment, Flight, pace_s
 from controller.core.epochs import Epochs
 from controller.core.events import Change, Expiry, Outcome, Release, Submission, TickReport
-from controller.core.settle import missed_targets, settle, settle_unsent
+from controller.core.settle import cost_of, cut_by_us, missed_targets, settle, settle_unsent
 from controller.core.state import RouteLengths, Sessions, Tally
 from controller.core.vitals import vitals_of
 from controller.guard import Guard, GuardMode, ModeChange
@@ -117,10 +117,10 @@ class Controller:
         deployment = self.deployments[flight.model]
         failed = outcome.status in {"failed", "timeout"}
         deployment.ended(flight, outcome.output_tokens, failed=failed, now_s=now_s)
-        cost_uusd = self._cost(flight, outcome)
+        cost_uusd = cost_of(flight, outcome, deployment.model)
         account = self._account(flight.request)
         account.spent(cost_uusd - flight.cost_uusd, now_s)
-        if complete and not self._cut_by_us(flight, outcome):
+        if complete and not cut_by_us(flight, outcome):
             self._lengths.add(flight.request.route, outcome.output_tokens)
         settlement = settle(flight, outcome, cost_uusd, now_s)
         self.counts["completed" if complete else _TALLY.get(outcome.status, "failed")] += 1
@@ -305,31 +305,25 @@ class Controller:
             return
         left = REPLAN_MAX
         for deployment in self.deployments.values():
-            capacity = max(deployment.coefficients.capacity, 1e-6)
-            ahead_s = 0.0
-            waiting = sorted(deployment.queue, key=lambda item: (-item.priority, item.deadline_s))
-            for item in waiting:
-                ahead_s += item.work_s
-                if item.held or now_s + ahead_s / capacity <= item.deadline_s or left == 0:
-                    continue
+            for item in deployment.late_items(now_s):
+                if left == 0:
+                    return
                 left -= 1
-                if self._moved(item, now_s):
-                    ahead_s -= item.work_s
+                self._move(item, now_s)
 
-    def _moved(self, item: Waiting, now_s: float) -> bool:
+    def _move(self, item: Waiting, now_s: float) -> None:
         request, old = self._queued[item.request_id]
         source = self.deployments[old.model]
         source.queue.remove(item.request_id)
         plan = make_plan(request, self.snapshot(request, now_s))
         if plan.disposition is Disposition.SHED or plan.model == old.model:
             source.queue.push(item)
-            return False
+            return
         target = self.deployments[plan.model]
         target.assigned(plan, request.intent.weight, None, now_s)
         self._account(request).counts["downgraded"] += 1
         # it goes through the queue in any case, so that the next poll releases it with its new plan
         self._enqueue(request, plan, now_s)
-        return True
 
     def _count_late(self, now_s: float) -> None:
         """Count running requests that have missed a target already, lest a stalled backend look healthy."""
@@ -346,15 +340,6 @@ class Controller:
         self._account(request).settled(met=met, now_s=now_s)
         rungs = request.intent.rungs(request.model)
         self.epochs.outcome(rungs[0], met=met, now_s=now_s)
-
-    def _cost(self, flight: Flight, outcome: Outcome) -> int:
-        model = self.deployments[flight.model].model
-        tokens_in = flight.request.input_tokens if outcome.input_tokens is None else outcome.input_tokens
-        return model.cost_uusd(tokens_in, outcome.output_tokens)
-
-    def _cut_by_us(self, flight: Flight, outcome: Outcome) -> bool:
-        cap = flight.plan.max_tokens
-        return outcome.truncated or (cap is not None and outcome.output_tokens >= cap)
 
     def _account(self, request: Request) -> Account:
         account = self.accounts.get(request.intent.name)

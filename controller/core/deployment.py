@@ -14,7 +14,7 @@ from controller.guard import HANG_S, Breaker
 from controller.intent import Bias, Intent
 from controller.plan import LiveState, ModelState, Plan, Request
 from controller.prices import CongestionPrice, InFlightLimit, Load
-from controller.queue import ModelQueue
+from controller.queue import ModelQueue, Waiting
 from controller.signals import READING_AGE_MAX_S, Ewma, Rate
 from controller.verify import PredictionCheck
 
@@ -253,6 +253,16 @@ class Deployment:
             return None
         batch = (target_s / c.tpot_bias - c.decode_base_s) / c.decode_sequence_s
         return self.model.replicas * batch if batch > 0.0 else None
+
+    def late_items(self, now_s: float) -> tuple[Waiting, ...]:
+        """Return the queued requests that would come too late at the pace at which the queue moves."""
+        capacity = max(self.coefficients.capacity, 1e-6)
+        ahead_s, late = 0.0, []
+        for item in sorted(self.queue, key=lambda item: (-item.priority, item.deadline_s)):
+            ahead_s += item.work_s
+            if not item.held and now_s + ahead_s / capacity > item.deadline_s:
+                late.append(item)
+        return tuple(late)
 
     def relieve(self, now_s: float, patience_s: float) -> bool:
         """Open the limit where our own queue stands before an idle backend; True when that did not cure it.

@@ -47,12 +47,8 @@ class Epochs:
         closed = tuple(self._close(epoch, deployments, now_s) for epoch in self.book.due(now_s))
         opened: list[Epoch] = []
         for name, deployment in deployments.items():
-            for found in (
-                self._price_epoch(name, deployment, now_s),
-                self._limit_epoch(name, deployment, now_s),
-            ):
-                if found is not None:
-                    opened.append(found)
+            found = (self._price_epoch(name, deployment, now_s), self._limit_epoch(name, deployment, now_s))
+            opened += [epoch for epoch in found if epoch is not None]
         return tuple(opened), closed
 
     def _price_epoch(self, name: str, deployment: Deployment, now_s: float) -> Epoch | None:

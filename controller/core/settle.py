@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from controller.catalogue import Model
 from controller.core.deployment import Flight
 from controller.core.events import Outcome
 from controller.intent import Intent
@@ -52,6 +53,18 @@ def settle(flight: Flight, outcome: Outcome, cost_uusd: int, now_s: float) -> Se
         e2e_ratio=_ratio(e2e_s, prediction.e2e_s) if complete else None,
         cost_ratio=_ratio(float(cost_uusd), float(prediction.cost_uusd)) if complete else None,
     )
+
+
+def cost_of(flight: Flight, outcome: Outcome, model: Model) -> int:
+    """Return what the request cost, by its usage where that is known."""
+    tokens = flight.request.input_tokens if outcome.input_tokens is None else outcome.input_tokens
+    return model.cost_uusd(tokens, outcome.output_tokens)
+
+
+def cut_by_us(flight: Flight, outcome: Outcome) -> bool:
+    """Tell whether the answer's length says nothing about how long it would have been."""
+    cap = flight.plan.max_tokens
+    return outcome.truncated or (cap is not None and outcome.output_tokens >= cap)
 
 
 def settle_unsent(request_id: str, plan: Plan, status: str, waited_s: float) -> Settlement:

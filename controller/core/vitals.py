@@ -27,12 +27,14 @@ def vitals_of(
     coverages = [share for d in deployments.values() if (share := d.check.coverage) is not None]
     misses = [account.miss_share(now_s) for account in accounts.values()]
     bad, total = sum(bad for bad, _ in misses), sum(total for _, total in misses)
+    # every model is looked at: the look itself opens a limit that is too low
+    inflicted = [d.relieve(now_s, SELF_QUEUE_S) for d in deployments.values()]
     return Vitals(
         median_ratio=max(ratios, key=lambda ratio: abs(ratio - 1.0), default=None),
         coverage=min(coverages, default=None),
         signals_age_s=min((d.signal_age_s(now_s) for d in deployments.values() if d.in_flight), default=0.0),
         little_broken=any(d.in_flight < 0 or d.prefill_tokens < 0 for d in deployments.values()),
-        self_inflicted=any([d.relieve(now_s, SELF_QUEUE_S) for d in deployments.values()]),
+        self_inflicted=any(inflicted),
         harmed_epochs=epochs.book.harmed_within(HARMED_WINDOW_S, now_s),
         overloaded=any(d.demand(now_s) > 1.0 for d in deployments.values()),
         exception_share=tally.exception_share,

@@ -6,13 +6,14 @@ that the ladder has steps of 3 and 2 in capacity: with more spare capacity no po
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.catalogue import Catalogue, Model, Speed
 from controller.intent import Intent, IntentSet, Latency, PressureAction, ServiceClass
 from controller.intent.types import CLASS_PRIORITY, CLASS_WEIGHT
-from controller.llmd.sim.config import SimConfig, preset
+from controller.llmd.sim.config import ModelConfig, SimConfig, preset
 
 LARGE: Final = "llama-70b"
 MID: Final = "llama-8b"
@@ -69,14 +70,12 @@ KINDS: Final = (
 def cluster_config(*, flow_control: bool = False) -> SimConfig:
     """Return the simulated cluster; `flow_control` is llm-d's own queue, which is off by default there too."""
     config = preset("llmd-demo")
-    models = []
-    for model in config.models:
-        if model.name == MID:
-            model = replace(model, replicas=1)
-        elif model.name == SMALL:
-            model = replace(model, engine=replace(model.engine, slowdown=3.0))
-        models.append(model)
-    return replace(config, models=tuple(models), router=replace(config.router, flow_control=flow_control))
+    changes: dict[str, Callable[[ModelConfig], ModelConfig]] = {
+        MID: lambda model: replace(model, replicas=1),
+        SMALL: lambda model: replace(model, engine=replace(model.engine, slowdown=3.0)),
+    }
+    models = tuple(changes.get(model.name, lambda model: model)(model) for model in config.models)
+    return replace(config, models=models, router=replace(config.router, flow_control=flow_control))
 
 
 def catalogue(*, speed_factor: float = 1.0) -> Catalogue:
