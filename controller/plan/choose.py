@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.intent import PressureAction
-from controller.plan.explain import actions_of, hard_reason
+from controller.plan.explain import actions_of, hard_reason, untouched_actions
 from controller.plan.score import (
     CAP_RANKS,
     CAP_TOKENS_MIN,
@@ -64,16 +64,16 @@ class Rung:
 
 def make_plan(request: Request, snapshot: Snapshot) -> Plan:
     """Return the plan for `request` under `snapshot`. Reads nothing else."""
+    ceiling = _ceiling(request)
+    if snapshot.mode is Mode.BYPASS:
+        return _untouched(request, snapshot, ceiling, Cause.BYPASS)
     price = snapshot.tick.intent(request.intent.name)
     rungs = _rungs(request, snapshot, price)
-    ceiling = _ceiling(request)
-    bare = cap_view(ceiling, None, snapshot.lengths)
     if not rungs:
-        return _unknown_model(request, snapshot, bare)
+        return _untouched(request, snapshot, ceiling, Cause.IDENTITY)
+    bare = cap_view(ceiling, None, snapshot.lengths)
     preferred = rungs[0]
     first = option(request, preferred.state, preferred.view, bare, snapshot, price)
-    if snapshot.mode is Mode.BYPASS:
-        return _plan(request, snapshot, preferred, bare, [first], first, Disposition.PASS, Cause.BYPASS)
     if _identity(request, preferred, first, price):
         return _plan(request, snapshot, preferred, bare, [first], first, Disposition.PASS, Cause.IDENTITY)
     caps = _caps(request, snapshot, ceiling, bare)
@@ -226,25 +226,25 @@ def _refused(
     return _plan(request, snapshot, rung, bare, table, soonest, Disposition.QUEUE, cause)
 
 
-def _unknown_model(request: Request, snapshot: Snapshot, bare: CapView) -> Plan:
-    """A model that is not configured here: not ours to judge, the request passes as it is."""
-    nothing = Prediction(0.0, 0.0, 0.0, 0.0, 0, bare.mean)
+def _untouched(request: Request, snapshot: Snapshot, ceiling: int | None, cause: Cause) -> Plan:
+    """Pass the request as it is: a model that is not ours to judge, or bypass. Evaluates nothing."""
+    rungs = request.intent.rungs(request.model)
     return Plan(
         request_id=request.request_id,
         intent=request.intent.name,
         tick=snapshot.tick.number,
         disposition=Disposition.PASS,
-        cause=Cause.IDENTITY,
-        model=request.model,
-        max_tokens=bare.max_tokens,
+        cause=cause,
+        model=rungs[0],
+        max_tokens=ceiling,
         priority=request.intent.priority,
-        deadline_s=snapshot.now_s + QUEUE_TTL_S,
+        deadline_s=request.arrived_s + QUEUE_TTL_S,
         expires=False,
         hold_until_s=0.0,
         work_s=0.0,
         reserve_uusd=0,
-        prediction=nothing,
-        actions=(),
+        prediction=Prediction(0.0, 0.0, 0.0, 0.0, 0, 0.0),
+        actions=untouched_actions(rungs[0], cause),
         options=(),
         margin=0.0,
     )

@@ -36,15 +36,19 @@ def actions_of(
         )
         actions.append(Action(ActionKind.QUEUED, reason))
     if not actions:
-        return (Action(ActionKind.PASSED, _pass_reason(first, cause)),)
+        return (Action(ActionKind.PASSED, _pass_reason(first)),)
     return tuple(actions)
 
 
-def _pass_reason(first: Option, cause: Cause) -> str:
-    if cause is Cause.BYPASS:
-        return f"passed to {first.model}: the controller is in bypass"
-    if cause is Cause.GUARDED:
-        return f"passed to {first.model}: the controller is guarded"
+def untouched_actions(model: str, cause: Cause) -> tuple[Action, ...]:
+    """Return the action of a request that nobody looked at."""
+    why_not = (
+        "the controller is in bypass" if cause is Cause.BYPASS else "no model of that name is configured"
+    )
+    return (Action(ActionKind.PASSED, f"passed to {model}: {why_not}"),)
+
+
+def _pass_reason(first: Option) -> str:
     outlook = f"predicted first token {first.ttft_s:.2f} s, P(miss) {first.miss:.2f}"
     return f"passed to {first.model} as asked: {outlook}"
 
