@@ -19,8 +19,10 @@ FORGETTING: Final = 0.995
 PRIOR_SAMPLES: Final = 50.0
 """The configured speed counts as so many samples, fading with them, so that the first outlier cannot lead."""
 PRIOR_SAMPLES_MIN: Final = 20.0
-"""What stays of the prior, a tenth: batch and prefill rise together in a spike, and without an anchor the
-line would give all of the slope to one of them."""
+"""What stays of the prior, a tenth, is its shape: batch and prefill rise together in a spike, and without an
+anchor the line would give all of the slope to one of them. Its scale follows what was seen."""
+SCALE_WEIGHT: Final = 0.03
+"""Of each sample in the prior's scale: a prior that is wrong by a factor is right after a hundred."""
 CLIP: Final = 4.0
 """A sample is taken as at most this many times, at least this part of, the prediction (Huber's idea)."""
 SPREAD_PRIOR: Final = 1.35
@@ -95,10 +97,12 @@ class LineFit:
     Sufficient statistics instead of a recursive gain: the same answer as RLS, and nothing to blow up.
     """
 
-    __slots__ = ("_prior", "_prior_weight", "_sums", "base", "count", "slope")
+    __slots__ = ("_log_scale", "_prior", "_prior_line", "_prior_weight", "_sums", "base", "count", "slope")
 
     def __init__(self, base: float, slope: float, x_low: float, x_high: float) -> None:
         self.base, self.slope, self.count = base, slope, 0
+        self._prior_line = (base, slope)
+        self._log_scale = 0.0
         self._prior_weight = PRIOR_SAMPLES
         low, high = base + slope * x_low, base + slope * x_high
         self._prior = (
@@ -114,6 +118,9 @@ class LineFit:
         """Take a sample, clipped to within `CLIP` of what was predicted, and solve again."""
         predicted = self.base + self.slope * x
         y = min(max(y, predicted / CLIP), predicted * CLIP)
+        expected = self._prior_line[0] + self._prior_line[1] * x
+        if expected > 0.0 and y > 0.0:
+            self._log_scale += SCALE_WEIGHT * (math.log(y / expected) - self._log_scale)
         self._sums = tuple(  # type: ignore[assignment]  # five in, five out
             FORGETTING * old + new for old, new in zip(self._sums, (1.0, x, y, x * x, x * y), strict=True)
         )
@@ -122,9 +129,10 @@ class LineFit:
         self._solve()
 
     def _solve(self) -> None:
-        n, sx, sy, sxx, sxy = (
-            have + self._prior_weight * prior for have, prior in zip(self._sums, self._prior, strict=True)
-        )
+        weight, scale = self._prior_weight, math.exp(self._log_scale)
+        one, x, y, xx, xy = self._prior
+        anchor = (one, x, y * scale, xx, xy * scale)
+        n, sx, sy, sxx, sxy = (have + weight * prior for have, prior in zip(self._sums, anchor, strict=True))
         determinant = n * sxx - sx * sx
         slope = (n * sxy - sx * sy) / determinant if determinant > 1e-12 else 0.0
         base = (sy - slope * sx) / n

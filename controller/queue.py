@@ -51,7 +51,8 @@ class ModelQueue:
     __slots__ = ("_lanes", "_present", "_sequence", "_served", "_work")
 
     def __init__(self) -> None:
-        self._lanes: dict[int, dict[str, _Lane]] = {}
+        # deferrable work has lanes of its own, so that what waits for room stands in nobody's way
+        self._lanes: dict[int, dict[tuple[str, bool], _Lane]] = {}
         self._present: dict[str, Waiting] = {}
         self._sequence = 0
         self._served: dict[str, float] = {}
@@ -80,9 +81,10 @@ class ModelQueue:
         if item.request_id in self._present:
             raise ValueError(f"request {item.request_id} already waits: each request is enqueued once")
         lanes = self._lanes.setdefault(item.priority, {})
-        lane = lanes.get(item.tenant)
+        place = (item.tenant, item.held)
+        lane = lanes.get(place)
         if lane is None:
-            lane = lanes[item.tenant] = _Lane()
+            lane = lanes[place] = _Lane()
             self._join(item.tenant, item.priority)
         self._sequence += 1
         heapq.heappush(lane.heap, (item.deadline_s, self._sequence, item))
@@ -93,15 +95,15 @@ class ModelQueue:
         """Return who goes next, or None. Held work goes only with `room` to spare or when it must start."""
         for priority in sorted(self._lanes, reverse=True):
             lanes = self._lanes[priority]
-            best: tuple[float, float, int, str] | None = None
-            for tenant, lane in lanes.items():
+            best: tuple[float, float, int, tuple[str, bool]] | None = None
+            for place, lane in lanes.items():
                 self._prune(lane)
                 if not lane.heap:
                     continue
                 deadline_s, sequence, item = lane.heap[0]
                 if item.held and not room and now_s < item.hold_until_s:
                     continue
-                key = (self._served.get(tenant, 0.0), deadline_s, sequence, tenant)
+                key = (self._served.get(place[0], 0.0), deadline_s, sequence, place)
                 if best is None or key < best:
                     best = key
             if best is not None:
@@ -132,7 +134,7 @@ class ModelQueue:
         """Lift a tenant that comes back to the least served one that waits: idling earns no credit (VTC)."""
         waiting = [
             self._served.get(other, 0.0)
-            for other, lane in self._lanes[priority].items()
+            for (other, _), lane in self._lanes[priority].items()
             if other != tenant and lane.heap
         ]
         if waiting:
@@ -162,7 +164,7 @@ class ModelQueue:
 
     def _drop_empty(self, priority: int) -> None:
         lanes = self._lanes[priority]
-        for tenant in [name for name, lane in lanes.items() if not lane.heap]:
-            del lanes[tenant]
+        for place in [place for place, lane in lanes.items() if not lane.heap]:
+            del lanes[place]
         if not lanes:
             del self._lanes[priority]

@@ -21,6 +21,7 @@ from controller.core.vitals import vitals_of
 from controller.guard import Guard, GuardMode, ModeChange
 from controller.intent import IntentSet
 from controller.plan import (
+    Cause,
     Disposition,
     Mode,
     Plan,
@@ -257,6 +258,8 @@ class Controller:
         self.counts["shed"] += 1
         self._account(request).counts["shed"] += 1
         self._judged(request, met=False, now_s=now_s)
+        if plan.cause is Cause.HARD_BUDGET:
+            return  # its own limit, nobody else's work, is what refused it
         for line in plan.options:
             deployment = self.deployments[line.model]
             if deployment.shed_priority is None or deployment.shed_priority < plan.priority:

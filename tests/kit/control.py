@@ -186,13 +186,17 @@ def drawn_request(seed: int) -> Request:
 def drawn_live(rng: random.Random) -> LiveState:
     """Return a model's counters, from idle to a thousand waiting."""
     waiting = [priority for priority in (4, 3, -1, -2, -3) if rng.random() < 0.3]
+    shed = _maybe(rng, rng.choice((4, 3, -1)))
+    admitted = _maybe(rng, rng.choice((3, -1, -3)))
+    if shed is not None and admitted is not None and admitted < shed:
+        admitted = None  # no sequence of plans leads there: that is what I3 says
     return live(
         in_flight=rng.choice((0, 5, rng.randint(0, 200))),
         prefill_tokens=rng.choice((0, rng.randint(0, 100_000))),
         queued=rng.randint(1, 1000) if waiting else 0,
         ahead=tuple((priority, rng.choice((0.1, 1.0, 300.0)) * rng.random()) for priority in waiting),
-        shed_priority=_maybe(rng, rng.choice((4, 3, -1))),
-        admitted_priority=_maybe(rng, rng.choice((3, -1, -3))),
+        shed_priority=shed,
+        admitted_priority=admitted,
     )
 
 
