@@ -154,7 +154,9 @@ class Controller:
         frozen = self._effective_mode() is not Mode.ACTIVE
         for deployment in self.deployments.values():
             name = deployment.model.name
-            held = frozen or self.epochs.book.suppressed(name, "price_up", now_s)
+            # what was rolled back in quiet times must not bind the hands in an overload
+            suppressed = self.epochs.book.suppressed(name, "price_up", now_s)
+            held = frozen or (suppressed and deployment.demand(now_s) <= 1.0)
             changes += deployment.tick(dt_s, now_s, bias, price_frozen=held)
         opened, closed = self.epochs.tick(self.deployments, now_s)
         mode_change = self._vote(now_s)

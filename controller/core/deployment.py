@@ -22,7 +22,9 @@ BURST_TAU_S: Final = 1.2
 ARRIVAL_TAU_S: Final = 5.0
 DEMAND_TAU_S: Final = 5.0
 TPOT_TAU_S: Final = 3.0
-TPOT_TOKENS_MIN: Final = 100.0
+FRESH_TAU_S: Final = 8.0
+"""How quickly an answer's own duration discounts its pace as news of the present."""
+TPOT_TOKENS_MIN: Final = 60.0
 """A pace is known from so many recent tokens; answers of two tokens say more about prefills than pace."""
 PACE_MEMORY_S: Final = 30.0
 """An intent that has sent nothing here for so long no longer sets the pace."""
@@ -128,7 +130,7 @@ class Deployment:
     def sent(self, request: Request, plan: Plan, now_s: float) -> Flight:
         """Count a request that leaves for the backend now."""
         own = request.input_tokens - min(request.cached_tokens, request.input_tokens)
-        if not self.in_flight:
+        if self.in_flight == self.decoding:
             self._last_life_s = now_s
         self.in_flight += 1
         self.prefill_tokens += own
@@ -160,8 +162,11 @@ class Deployment:
             pace_s = (now_s - flight.first_s) / (output_tokens - 1)
             batch = (flight.batch_start + (self.in_flight + 1) / self.model.replicas) / 2
             self.estimator.decode(batch, pace_s)
-            self._paced_s.add(now_s - flight.first_s, now_s)
-            self._paced_tokens.add(output_tokens - 1, now_s)
+            # an answer's pace is an average over its life: a long one tells of a time that has passed
+            decode_s = now_s - flight.first_s
+            fresh = math.exp(-decode_s / FRESH_TAU_S)
+            self._paced_s.add(fresh * decode_s, now_s)
+            self._paced_tokens.add(fresh * (output_tokens - 1), now_s)
             self._paced_at_s = now_s
             self.tpot_batch.add(batch, now_s)
 
@@ -188,7 +193,7 @@ class Deployment:
             self.price.tick(self.load(now_s), dt_s, bias, frozen=price_frozen)
         self.queue_since_s = (self.queue_since_s or now_s) if len(self.queue) else None
         self._best_in_flight = max(self._best_in_flight * 0.995, float(self.in_flight))
-        if self.in_flight and now_s - self._last_life_s > HANG_S:
+        if self.signal_age_s(now_s) > HANG_S:
             self.breaker.hung(now_s)
         self.shed_priority = self.admitted_priority = None
         return self._changes(was_limit, was_price, pace_s, target_s)
@@ -288,8 +293,11 @@ class Deployment:
         return on_pace and self.in_flight < 0.5 * self._best_in_flight
 
     def signal_age_s(self, now_s: float) -> float:
-        """Return how long nothing has come back although requests are in flight; 0 without any."""
-        return now_s - self._last_life_s if self.in_flight else 0.0
+        """Return how long nothing has come back although first tokens are awaited; 0 without any.
+
+        Requests that only decode are silent for as long as their answers are.
+        """
+        return now_s - self._last_life_s if self.in_flight > self.decoding else 0.0
 
     def calm(self) -> None:
         """Forget prices and prediction errors: after a change of mode the past proves nothing."""

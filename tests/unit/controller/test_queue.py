@@ -31,7 +31,12 @@ def drain(queue: ModelQueue, now_s: float = 0.0, *, room: bool = True) -> list[s
 def test_priority_then_deadline() -> None:
     """Higher priority first; within one, and one tenant, the earlier deadline."""
     queue = ModelQueue()
-    for item in (waiting("low", -1, 1.0), waiting("late", 3, 9.0), waiting("soon", 3, 2.0), waiting("top", 4)):
+    for item in (
+        waiting("low", -1, 1.0),
+        waiting("late", 3, 9.0),
+        waiting("soon", 3, 2.0),
+        waiting("top", 4),
+    ):
         queue.push(item)
     assert drain(queue) == ["top", "soon", "late", "low"]
 
