@@ -24,6 +24,12 @@ def ask(name: str, now_s: float, kind: object = CHAT, **fields: object) -> objec
     return request(kind, request_id=name, arrived_s=now_s, **fields)  # type: ignore[arg-type]
 
 
+def narrow(made: Controller) -> None:
+    """Let at most four requests be in flight on the large model."""
+    made.deployments["large"].limit.restore(4)
+    made.tick(0.0)
+
+
 def test_a_quiet_request_is_passed_and_settled() -> None:
     """Sent at once, measured against its prediction, counted as good."""
     made = controller()
@@ -55,7 +61,7 @@ def test_misses_name_their_targets() -> None:
 def test_a_full_model_queues_by_priority_and_releases() -> None:
     """With no slot free requests wait, and the more urgent one leaves first."""
     made = controller()
-    made.deployments["large"].limit.restore(4)
+    narrow(made)
     only = intent(models=("large",))
     for index in range(4):
         made.submit(ask(f"f{index}", 0.0, only), 0.0)  # type: ignore[arg-type]
@@ -72,7 +78,7 @@ def test_a_full_model_queues_by_priority_and_releases() -> None:
 def test_what_is_too_late_expires_unsent() -> None:
     """A queued request whose deadline has passed costs the backend nothing."""
     made = controller()
-    made.deployments["large"].limit.restore(4)
+    narrow(made)
     only = intent(models=("large",))
     for index in range(5):
         made.submit(ask(f"r{index}", 0.0, only), 0.0)  # type: ignore[arg-type]
@@ -86,7 +92,7 @@ def test_what_is_too_late_expires_unsent() -> None:
 def test_a_client_that_leaves_is_forgotten_wherever_it_is() -> None:
     """Queued or in flight, nothing of it remains, and it is nobody's miss."""
     made = controller()
-    made.deployments["large"].limit.restore(4)
+    narrow(made)
     only = intent(models=("large",))
     for index in range(5):
         made.submit(ask(f"r{index}", 0.0, only), 0.0)  # type: ignore[arg-type]
