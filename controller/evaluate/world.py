@@ -74,7 +74,7 @@ def cluster_config(*, flow_control: bool = False) -> SimConfig:
         MID: lambda model: replace(model, replicas=1),
         SMALL: lambda model: replace(model, engine=replace(model.engine, slowdown=3.0)),
     }
-    models = tuple(changes.get(model.name, lambda model: model)(model) for model in config.models)
+    models = tuple(changes[model.name](model) if model.name in changes else model for model in config.models)
     return replace(config, models=models, router=replace(config.router, flow_control=flow_control))
 
 

@@ -159,10 +159,10 @@ def translate(plan: Plan, intent: Intent, around: Surroundings) -> Constraints:
     _priority(plan, around, fields, remove)
     if around.isolate_cache and around.tenant and around.dialect is not Dialect.NONE:
         fields["cache_salt"] = around.tenant[:1024]
-    return Constraints(_headers(plan, intent, around), fields, tuple(remove))
+    return Constraints(_headers(intent, around), fields, tuple(remove))
 
 
-def _headers(plan: Plan, intent: Intent, around: Surroundings) -> dict[str, str]:
+def _headers(intent: Intent, around: Surroundings) -> dict[str, str]:
     names = _NAMES[around.dialect]
     if not names:
         return {}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from controller.intent import InvalidIntentError, read_intents
 from tests.kit.control import catalogue
 
-SCHEMA = json.loads(Path("schemas/intent.v1.json").read_text())
+SCHEMA = json.JSONDecoder().decode(Path("schemas/intent.v1.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 junk = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=3)

@@ -27,7 +27,7 @@ from controller.llmd.translate import (
 from controller.plan import Cause, Disposition, Plan, Prediction
 
 PATH = Path("vectors/translate/cases.json")
-CASES = json.loads(PATH.read_text())["cases"] if PATH.exists() else []
+CASES = json.JSONDecoder().decode(PATH.read_text())["cases"] if PATH.exists() else []
 
 
 def build(case: dict[str, Any]) -> Constraints:
