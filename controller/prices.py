@@ -22,8 +22,9 @@ RECOVERY: Final = 5.0
 """Prices attack this much faster than they recover; DAGOR's and Brownout's asymmetry."""
 SET_POINT: Final = {Bias.QUALITY: 0.97, Bias.BALANCED: 0.92, Bias.LATENCY: 0.85}
 """The load that is aimed at: below 1 by what a queue needs to stay short."""
-RECOVERY_SCALE: Final = {Bias.QUALITY: 1.6, Bias.BALANCED: 1.0, Bias.LATENCY: 0.6}
-"""How fast quality comes back."""
+RECOVERY_SCALE: Final = {Bias.QUALITY: 0.8, Bias.BALANCED: 0.4, Bias.LATENCY: 0.25}
+"""How fast quality comes back, on top of `RECOVERY`: faster, and served quality swings with every wave of
+arrivals; slower, and it is missed for a minute after a spike."""
 BACKLOG_S: Final = 3.0
 """A queue is load that should be gone in so many seconds."""
 ERROR_MAX: Final = 4.0

@@ -89,11 +89,12 @@ class Controller:
         if not self._queued:
             return ()
         out: list[Release | Expiry] = []
+        bypass = self._effective_mode() is Mode.BYPASS
         for deployment in self.deployments.values():
-            while len(deployment.queue) and deployment.in_flight < deployment.limit.value:
-                if not deployment.breaker.usable(now_s):
+            while len(deployment.queue) and (bypass or deployment.in_flight < deployment.limit.value):
+                if not bypass and not deployment.breaker.usable(now_s):
                     break
-                room = deployment.price.error < ROOM_LOAD
+                room = bypass or deployment.price.error < ROOM_LOAD
                 item = deployment.queue.pop(room=room, now_s=now_s)
                 if item is None:
                     break

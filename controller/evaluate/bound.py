@@ -9,9 +9,10 @@ any queueing. It needs scipy, a development dependency.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from controller.evaluate.workload import SPIKE_END_S, SPIKE_START_S, Job, Scenario
 from controller.evaluate.world import LADDER, QUALITY, cluster_config
@@ -22,7 +23,7 @@ LEAD_S: Final = 10.0
 """Requests that arrive this long before the spike share its windows; earlier ones are left out, which can
 only raise the bound."""
 PRACTICAL: Final = 0.85
-"""Capacity of the practical bound: the least that randomness of arrivals takes from a queue with deadlines."""
+"""Capacity of the practical bound: what random arrivals take, at the least, from a queue with deadlines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,9 @@ def _variable(job: Job, model: ModelConfig) -> _Variable:
 
 def _solve(variables: Sequence[_Variable], capacity: float) -> float:
     """Return the largest total value."""
-    from scipy.optimize import linprog
-    from scipy.sparse import csr_matrix
+    # scipy is untyped and only a development dependency: it is reached by name, late
+    linprog: Any = importlib.import_module("scipy.optimize").linprog
+    csr_matrix: Any = importlib.import_module("scipy.sparse").csr_matrix
 
     rows: list[int] = []
     columns: list[int] = []

@@ -5,22 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 
 from controller.evaluate.bound import Bound
 from controller.evaluate.matrix import Entry, paired_difference
-
-BARS: Final = {
-    "attainment": 0.97,
-    "premium4": 0.97,
-    "premium6": 0.95,
-    "settling_s": 5.0,
-    "reversals": 4.0,
-    "practical": 0.90,
-    "harm": 0.005,
-    "recovery_s": 60.0,
-}
-"""The acceptance bars of the design (3.5)."""
 
 
 def table(entries: Sequence[Entry], bounds: Sequence[Bound] = ()) -> str:
@@ -29,9 +17,9 @@ def table(entries: Sequence[Entry], bounds: Sequence[Bound] = ()) -> str:
         "policy         attainment (worst)  premium (worst)  before  after  utility  quality   shed  "
         "$/h    settle  revers  recover"
     )
-    lines = [head, "-" * len(head)]
-    for policy in dict.fromkeys(entry.policy for entry in entries):
-        lines.append(_line(policy, [entry for entry in entries if entry.policy == policy]))
+    names = dict.fromkeys(entry.policy for entry in entries)
+    rows = [_line(name, [entry for entry in entries if entry.policy == name]) for name in names]
+    lines = [head, "-" * len(head), *rows]
     if bounds:
         utility = sum(item.utility for item in bounds) / len(bounds)
         practical = sum(item.practical for item in bounds) / len(bounds)

@@ -57,9 +57,18 @@ def _scenarios() -> tuple[Scenario, ...]:
         Scenario("diurnal", "a day in 300 s, peak 2.9 times the base", diurnal(2.9, 300)),
         Scenario("burst3", "gamma arrivals of CV 3", flat(), burst_cv=3.0),
         Scenario("burst5", "gamma arrivals of CV 5", flat(), burst_cv=5.0),
-        Scenario("reasoning", "heavy-tailed outputs, four times the base", step(4), sizes="reasoning", base_rps=0.5),
-        Scenario("slow3", "the large model is three times slower", flat(), faults=_fault(Fault(at, LARGE, 3.0))),
-        Scenario("errors", "the large model answers 503", flat(), faults=_fault(Fault(at, LARGE, error_rate=1.0))),
+        Scenario(
+            "reasoning", "heavy-tailed outputs, four times the base", step(4), sizes="reasoning",
+            base_rps=0.5,
+        ),
+        Scenario(
+            "slow3", "the large model is three times slower", flat(),
+            faults=_fault(Fault(at, LARGE, 3.0)),
+        ),
+        Scenario(
+            "errors", "the large model answers 503", flat(),
+            faults=_fault(Fault(at, LARGE, error_rate=1.0)),
+        ),
         Scenario(
             "limits", "the large model answers 429 to half", flat(),
             faults=_fault(Fault(at, LARGE, error_rate=0.5, error_kind="rate_limit")),

@@ -60,7 +60,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A workload: a rate over time in multiples of the base, sizes, faults, and what the policies are told."""
+    """A workload: a rate over time in multiples of the base, sizes, faults, what policies are told."""
 
     name: str
     about: str

@@ -68,7 +68,7 @@ KINDS: Final = (
 
 
 def cluster_config(*, flow_control: bool = False) -> SimConfig:
-    """Return the simulated cluster; `flow_control` is llm-d's own queue, which is off by default there too."""
+    """Return the simulated cluster; `flow_control` is the queue of llm-d itself, off by default as there."""
     config = preset("llmd-demo")
     changes: dict[str, Callable[[ModelConfig], ModelConfig]] = {
         MID: lambda model: replace(model, replicas=1),

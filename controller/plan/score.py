@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from controller.estimator import miss_share
@@ -21,6 +22,8 @@ LATE_FACTOR: Final = 1.5
 QUANTILE_P90: Final = 0.9
 CAP_RANKS: Final = (0.95, 0.75)
 """Caps to weigh: the tail that costs most, and the last quarter (`reference/control.md`, finding 7)."""
+VIEWS_MAX: Final = 4096
+"""Views kept: a route's table changes every 25 answers, its ceilings are few."""
 CAP_TOKENS_MIN: Final = 16
 """No cap below this: it would cut every sentence."""
 
@@ -60,6 +63,7 @@ def length_at(rank: float, lengths: tuple[float, ...]) -> float:
     return lengths[index - 1] + (rank - low) / (high - low) * (lengths[index] - lengths[index - 1])
 
 
+@lru_cache(maxsize=VIEWS_MAX)
 def cap_view(ceiling: int | None, cap: int | None, lengths: tuple[float, ...]) -> CapView:
     """Return how long answers get under the client's `ceiling` and our `cap`."""
     own = math.inf if ceiling is None else float(ceiling)
@@ -149,21 +153,22 @@ def option(
     gain = intent.weight * price.burn * quality * (1.0 - missed)
     cost_term = price.cost_price * cost_uusd
     load_term = state.price * work_s
+    # by position, in the order of the fields: naming them costs a third of making one
     return Option(
-        model=state.name,
-        max_tokens=cap.max_tokens,
-        quality=quality,
-        miss=missed,
-        wait_s=view.wait_s,
-        ttft_s=view.ttft_s,
-        e2e_s=view.ttft_s + max(0.0, cap.mean - 1.0) * view.tpot_s,
-        cost_uusd=cost_uusd,
-        work_s=work_s,
-        gain=gain,
-        cost_term=cost_term,
-        load_term=load_term,
-        utility=gain - cost_term - load_term,
-        refused_by=_refusal(request, state, view, cap, price),
+        state.name,
+        cap.max_tokens,
+        quality,
+        missed,
+        view.wait_s,
+        view.ttft_s,
+        view.ttft_s + max(0.0, cap.mean - 1.0) * view.tpot_s,
+        cost_uusd,
+        work_s,
+        gain,
+        cost_term,
+        load_term,
+        gain - cost_term - load_term,
+        _refusal(request, state, view, cap, price),
     )
 
 

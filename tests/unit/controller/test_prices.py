@@ -15,14 +15,14 @@ def load(rate: float, queued: float = 0.0) -> Load:
     return Load(rate, rate, queued, 1.0, 2.0, 0.2)
 
 
-def test_a_price_attacks_five_times_faster_than_it_recovers() -> None:
-    """One tick of excess takes five ticks of equal slack to undo."""
+def test_a_price_attacks_faster_than_it_recovers() -> None:
+    """One tick of excess takes twelve and a half ticks of equal slack to undo."""
     price = CongestionPrice()
     price.tick(load(0.92 + 0.4), 0.5, Bias.BALANCED)
     peak = price.value
     price.tick(load(0.92 - 0.4), 0.5, Bias.BALANCED)
     assert peak > 0.0
-    assert peak - price.value == pytest.approx(peak / 5, rel=1e-6)
+    assert peak - price.value == pytest.approx(peak * 0.4 / 5, rel=1e-6)
 
 
 def test_there_is_no_price_without_pressure() -> None:
