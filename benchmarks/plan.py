@@ -1,7 +1,8 @@
 """How long planning one request takes: 8 models, 1,000 queued, under pressure and without.
 
 `python benchmarks/plan.py` prints p50, p99 and the largest of 20,000 decisions each, in microseconds.
-`submit` is the whole decision: snapshot, option table, choice, reasons, bookkeeping.
+`submit` is the whole decision: snapshot, option table, choice, reasons, bookkeeping. Processor time of the
+thread, so that what other processes do on the machine does not count.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def built() -> tuple[Controller, Intent]:
         name="chat",
         latency=Latency(ttft_ms=20_000, e2e_ms=60_000),
         models=tuple(model.name for model in models),
-        on_pressure=tuple(PressureAction),
+        # shedding is not allowed, so that the queue really grows to a thousand
+        on_pressure=(PressureAction.CAP_TOKENS, PressureAction.DOWNGRADE),
     )
     return Controller(ControllerConfig(Catalogue(models), IntentSet([intent])), 0.0), intent
 
@@ -63,9 +65,9 @@ def main() -> None:
     times: list[int] = []
     for index in range(DECISIONS):
         request = ask(intent, index, 0.0)
-        start = time.perf_counter_ns()
+        start = time.thread_time_ns()
         made = controller.submit(request, 0.0)
-        times.append(time.perf_counter_ns() - start)
+        times.append(time.thread_time_ns() - start)
         assert made.plan.disposition is Disposition.PASS
         controller.finish(request.request_id, Outcome("complete", 50), 0.0)
     report("submit, no pressure", times)
@@ -78,21 +80,21 @@ def main() -> None:
     for index in range(first, first + DECISIONS):
         request = ask(intent, index, 1.0)
         snapshot = controller.snapshot(request, 1.0)
-        start = time.perf_counter_ns()
+        start = time.thread_time_ns()
         plan = make_plan(request, snapshot)
-        plans.append(time.perf_counter_ns() - start)
-        start = time.perf_counter_ns()
+        plans.append(time.thread_time_ns() - start)
+        start = time.thread_time_ns()
         controller.submit(request, 1.0)
-        whole.append(time.perf_counter_ns() - start)
+        whole.append(time.thread_time_ns() - start)
         controller.cancel(request.request_id, 1.0)
     queued, options = controller.queued, len(plan.options)
     report(f"plan, {options} options, {queued} queued", plans)
     report(f"submit, {options} options, {queued} queued", whole)
     times = []
     for tick in range(200):
-        start = time.perf_counter_ns()
+        start = time.thread_time_ns()
         controller.tick(2.0 + tick / 2)
-        times.append(time.perf_counter_ns() - start)
+        times.append(time.thread_time_ns() - start)
     report(f"tick, {queued} queued", times)
 
 

@@ -95,7 +95,7 @@ def _rungs(request: Request, snapshot: Snapshot, price: IntentState) -> list[Run
         index = snapshot.tick.model_index(name)
         if index is not None:
             state, live = snapshot.tick.models[index], snapshot.live[index]
-            found.append(Rung(state, live, outlook(request, state, live, value)))
+            found.append(Rung(state, live, outlook(request, state, live, value, snapshot.now_s)))
     if snapshot.mode is Mode.GUARDED:
         # no downgrades, no learned choice: the first that can be reached at all
         usable = [rung for rung in found if rung.state.usable]

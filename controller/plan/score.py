@@ -9,7 +9,7 @@ import math
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from controller.estimator import miss_share
 from controller.plan.types import IntentState, LiveState, ModelState, Option, Request, Snapshot
@@ -79,78 +79,111 @@ def cap_view(ceiling: int | None, cap: int | None, lengths: tuple[float, ...]) -
     return CapView(ceiling if cap is None else cap, mean, high, truncated)
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What a request would meet on one model, whatever its cap."""
+class Outlook(NamedTuple):
+    """What a request would meet on one model, whatever its cap; made once a model, used for every cap."""
 
     wait_s: float
     ttft_s: float
     tpot_s: float
-    batch: float
     pressed: bool
     """Whether anything else stands in its way there: a price, a queue, a full limit."""
+    met_start: float
+    """The probability that the first token and the pace meet their targets."""
+    fits: float
+    """The longest answer, in tokens, that still ends in time."""
+    prefill_work_s: float
+    token_work_s: float
+    """Server-seconds of each output token."""
+    refused_by: str
+    """Why this model is out for this request, whatever its cap."""
 
 
 PRICE_FELT: Final = 0.02
 """A load term below 2 % of the request's value is noise: no pressure."""
+TYPICAL_OUTPUT_TOKENS: Final = 150.0
+"""For the work of a request before its cap is known; only the edge of `pressed` depends on it."""
 
 
-def outlook(request: Request, state: ModelState, live: LiveState, value: float) -> Outlook:
+def outlook(request: Request, state: ModelState, live: LiveState, value: float, now_s: float) -> Outlook:
     """Return what the request would meet on this model now."""
     c = state.coefficients
-    own = request.input_tokens - min(request.cached_tokens, request.input_tokens)
+    own = max(0, request.input_tokens - request.cached_tokens)
     full = live.in_flight >= state.limit
+    prefill_work_s = c.work_s(own, 0.0, state.batch_nominal, state.replicas)
+    token_work_s = c.work_s(0.0, 1.0, state.batch_nominal, state.replicas)
+    work_s = prefill_work_s + TYPICAL_OUTPUT_TOKENS * token_work_s
+    wait_s = _wait_s(request.intent.priority, state, live, work_s)
+    ttft_s = wait_s + c.prefill_s(own + live.prefill_tokens / state.replicas)
+    tpot_s = _tpot_s(state, live)
+    pressed = full or live.queued > 0 or state.price * work_s > PRICE_FELT * value
+    met, fits = _met(request, state, ttft_s, tpot_s, now_s)
+    refused = _refused_model(request, state, ttft_s if pressed else 0.0)
+    return Outlook(wait_s, ttft_s, tpot_s, pressed, met, fits, prefill_work_s, token_work_s, refused)
+
+
+def _wait_s(priority: int, state: ModelState, live: LiveState, work_s: float) -> float:
+    """Return the wait in our queue: the work of its priority and above, and for a slot if none is free."""
     ahead_s = 0.0
-    for priority, work_s in live.ahead:
-        if priority < request.intent.priority:
+    for level, level_s in live.ahead:
+        if level < priority:
             break
+        ahead_s += level_s
+    if live.in_flight >= state.limit:
         ahead_s += work_s
-    wait_s = 0.0
-    work_s = c.work_s(own, 150.0, state.batch_nominal, state.replicas)
-    if full or ahead_s > 0.0:
-        wait_s = (ahead_s + (work_s if full else 0.0)) / c.capacity
-    prefill_s = c.prefill_s(own + live.prefill_tokens / state.replicas)
+    return ahead_s / state.coefficients.capacity
+
+
+def _tpot_s(state: ModelState, live: LiveState) -> float:
+    c = state.coefficients
     batch = min(float(state.limit), live.in_flight + 1.0 + live.queued) / state.replicas
     if state.tpot_s is None:
-        tpot_s = c.tpot_s(batch)
-    else:
-        # measured level, fitted slope: right at once, and right about what one more will do
-        rise_s = c.decode_sequence_s * c.tpot_bias * (batch - state.tpot_batch)
-        tpot_s = max(state.tpot_s + rise_s, 0.25 * state.tpot_s)
-    pressed = full or live.queued > 0 or state.price * work_s > PRICE_FELT * value
-    return Outlook(wait_s, wait_s + prefill_s, tpot_s, state.batch_nominal, pressed)
+        return c.tpot_s(batch)
+    # measured level, fitted slope: right at once, and right about what one more will do
+    rise_s = c.decode_sequence_s * c.tpot_bias * (batch - state.tpot_batch)
+    return max(state.tpot_s + rise_s, 0.25 * state.tpot_s)
 
 
-def miss(request: Request, state: ModelState, view: Outlook, cap: CapView, snapshot: Snapshot) -> float:
-    """Return the probability that the request misses any of its targets, counted from its arrival."""
-    latency = request.intent.latency
-    c = state.coefficients
-    spent_s = snapshot.now_s - request.arrived_s
-    met = 1.0
+def _met(
+    request: Request, state: ModelState, ttft_s: float, tpot_s: float, now_s: float
+) -> tuple[float, float]:
+    """Return (probability that start and pace are met, tokens that fit); times count from the arrival."""
+    latency, c = request.intent.latency, state.coefficients
+    spent_s = now_s - request.arrived_s
+    met, fits = 1.0, math.inf
     if latency.ttft_ms is not None:
-        met *= 1.0 - miss_share(latency.ttft_ms / 1000 - spent_s, view.ttft_s, c.ttft_spread)
+        met = 1.0 - miss_share(latency.ttft_ms / 1000 - spent_s, ttft_s, c.ttft_spread)
     if latency.tpot_ms is not None:
-        met *= 1.0 - miss_share(latency.tpot_ms / 1000, view.tpot_s, c.tpot_spread)
+        met *= 1.0 - miss_share(latency.tpot_ms / 1000, tpot_s, c.tpot_spread)
     if latency.e2e_ms is not None:
-        left_s = latency.e2e_ms / 1000 - spent_s - view.ttft_s
         # the spread of the pace widens the answer that fits; half of it, for paces average over an answer
-        fits = 1.0 + left_s / (view.tpot_s * (1.0 + c.tpot_spread) / 2.0)
-        bound = math.inf if cap.max_tokens is None else cap.max_tokens
-        met *= 1.0 if fits >= bound else 1.0 - exceed_share(fits, snapshot.lengths)
-    return 1.0 - met
+        pace_s = tpot_s * (1.0 + c.tpot_spread) / 2.0
+        fits = 1.0 + (latency.e2e_ms / 1000 - spent_s - ttft_s) / pace_s
+    return met, fits
+
+
+def _refused_model(request: Request, state: ModelState, ttft_s: float) -> str:
+    if not state.usable:
+        return "its breaker is open"
+    if request.input_tokens >= state.context_tokens:
+        return "the prompt exceeds its context"
+    ttft_ms = request.intent.latency.ttft_ms
+    if ttft_ms is not None and ttft_s > LATE_FACTOR * ttft_ms / 1000:
+        return "its first token would come too late"
+    return ""
 
 
 def option(
     request: Request, state: ModelState, view: Outlook, cap: CapView, snapshot: Snapshot, price: IntentState
 ) -> Option:
     """Return one line of the table."""
-    intent = request.intent
-    own = request.input_tokens - min(request.cached_tokens, request.input_tokens)
-    missed = miss(request, state, view, cap, snapshot)
+    bound = math.inf if cap.max_tokens is None else cap.max_tokens
+    met = view.met_start
+    if view.fits < bound:
+        met *= 1.0 - exceed_share(view.fits, snapshot.lengths)
     quality = state.quality * (1.0 - TRUNCATION_LOSS * cap.truncated)
     cost_uusd = math.ceil(request.input_tokens * state.usd_per_mtok_in + cap.mean * state.usd_per_mtok_out)
-    work_s = state.coefficients.work_s(own, cap.mean, view.batch, state.replicas)
-    gain = intent.weight * price.burn * quality * (1.0 - missed)
+    work_s = view.prefill_work_s + view.token_work_s * cap.mean
+    gain = request.intent.weight * price.burn * quality * met
     cost_term = price.cost_price * cost_uusd
     load_term = state.price * work_s
     # by position, in the order of the fields: naming them costs a third of making one
@@ -158,7 +191,7 @@ def option(
         state.name,
         cap.max_tokens,
         quality,
-        missed,
+        1.0 - met,
         view.wait_s,
         view.ttft_s,
         view.ttft_s + max(0.0, cap.mean - 1.0) * view.tpot_s,
@@ -168,7 +201,7 @@ def option(
         cost_term,
         load_term,
         gain - cost_term - load_term,
-        _refusal(request, state, view, cap, price),
+        view.refused_by or _too_dear(request, state, cap, price),
     )
 
 
@@ -177,18 +210,13 @@ def reserve_uusd(request: Request, state: ModelState, cap: CapView) -> int:
     return math.ceil(request.input_tokens * state.usd_per_mtok_in + cap.high * state.usd_per_mtok_out)
 
 
-def _refusal(request: Request, state: ModelState, view: Outlook, cap: CapView, price: IntentState) -> str:
-    intent = request.intent
-    if not state.usable:
-        return "its breaker is open"
-    if request.input_tokens >= state.context_tokens:
-        return "the prompt exceeds its context"
+def _too_dear(request: Request, state: ModelState, cap: CapView, price: IntentState) -> str:
+    ceiling = request.intent.usd_per_request_max
+    if ceiling is None and price.budget_left_uusd is None:
+        return ""
     reserve = reserve_uusd(request, state, cap)
-    if intent.usd_per_request_max is not None and reserve > intent.usd_per_request_max * 1e6:
+    if ceiling is not None and reserve > ceiling * 1e6:
         return "it would cost more than the ceiling per request"
     if price.budget_left_uusd is not None and reserve > price.budget_left_uusd:
         return "the hard budget does not hold it"
-    ttft_ms = intent.latency.ttft_ms
-    if ttft_ms is not None and view.pressed and view.ttft_s > LATE_FACTOR * ttft_ms / 1000:
-        return "its first token would come too late"
     return ""

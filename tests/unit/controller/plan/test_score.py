@@ -44,24 +44,24 @@ def test_the_wait_counts_my_class_and_above() -> None:
     """Work of lower priority does not delay, work of mine and above does, in served seconds."""
     drawn = request(intent())
     state = model_state("large")
-    busy = live(in_flight=64, queued=3, ahead=((4, 2.0), (3, 1.0), (-1, 50.0)))
-    assert outlook(drawn, state, busy, 2.0).wait_s == pytest.approx(3.0, abs=0.2)
-    assert outlook(drawn, state, live(), 2.0).wait_s == 0.0
+    busy = live(in_flight=64, queued=3, ahead=((4, 2.0, 10.0), (3, 1.0), (-1, 50.0)))
+    assert outlook(drawn, state, busy, 2.0, 10.0).wait_s == pytest.approx(3.0, abs=0.2)
+    assert outlook(drawn, state, live(), 2.0, 10.0).wait_s == 0.0
 
 
 def test_a_measured_pace_beats_the_fitted_one() -> None:
     """A pace of 60 ms now is believed, and grows with the batch by the fitted slope."""
     drawn, quick = request(), model_state("large", tpot_s=0.060, tpot_batch=10.0)
-    seen = outlook(drawn, quick, live(in_flight=29), 2.0)
+    seen = outlook(drawn, quick, live(in_flight=29), 2.0, 10.0)
     assert seen.tpot_s == pytest.approx(0.060 + 0.0002 * 20)
-    unknown = outlook(drawn, model_state("large", tpot_s=None), live(in_flight=29), 2.0)
+    unknown = outlook(drawn, model_state("large", tpot_s=None), live(in_flight=29), 2.0, 10.0)
     assert unknown.tpot_s == pytest.approx(0.02 + 0.0002 * 30)
 
 
 def test_the_utility_is_gain_less_cost_less_load() -> None:
     """The four terms of the table add up, and the standing leaves the cost out."""
     drawn, state = request(), model_state("large", price=1.0)
-    view, cap = outlook(drawn, state, live(), 2.0), cap_view(None, None, LENGTHS)
+    view, cap = outlook(drawn, state, live(), 2.0, 10.0), cap_view(None, None, LENGTHS)
     line = option(drawn, state, view, cap, snapshot(), IntentState("chat", 1.2, 0.001, None))
     assert line.gain == pytest.approx(2.0 * 1.2 * 0.92 * (1.0 - line.miss))
     assert line.utility == pytest.approx(line.gain - line.cost_term - line.load_term)
@@ -72,6 +72,6 @@ def test_the_utility_is_gain_less_cost_less_load() -> None:
 def test_a_prompt_beyond_the_context_is_refused_there() -> None:
     """A model cannot serve what it cannot hold."""
     drawn, state = request(input_tokens=5000), model_state("large", context_tokens=4096)
-    view = outlook(drawn, state, live(), 2.0)
+    view = outlook(drawn, state, live(), 2.0, 10.0)
     line = option(drawn, state, view, cap_view(None, None, LENGTHS), snapshot(), PRICE)
     assert line.refused_by == "the prompt exceeds its context"
