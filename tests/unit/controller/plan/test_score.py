@@ -44,7 +44,7 @@ def test_the_wait_counts_my_class_and_above() -> None:
     """Work of lower priority does not delay, work of mine and above does, in served seconds."""
     drawn = request(intent())
     state = model_state("large")
-    busy = live(in_flight=64, queued=3, ahead=((4, 2.0, 10.0), (3, 1.0), (-1, 50.0)))
+    busy = live(in_flight=64, queued=3, ahead=((4, 2.0), (3, 1.0), (-1, 50.0)))
     assert outlook(drawn, state, busy, 2.0, 10.0).wait_s == pytest.approx(3.0, abs=0.2)
     assert outlook(drawn, state, live(), 2.0, 10.0).wait_s == 0.0
 
