@@ -189,12 +189,14 @@ HANG_S: Final = 10.0
 class Breaker:
     """Closed, open for 5 to 60 seconds, then half open with 1, 2, 4 ... probes."""
 
-    __slots__ = ("_events", "_open_until_s", "_openings", "_probes", "_probing", "_salt")
+    __slots__ = ("_events", "_open_until_s", "_openings", "_probes", "_probing", "_salt", "failure_share")
 
     def __init__(self, salt: str) -> None:
         self._salt = salt
         self._events: list[tuple[float, bool]] = []
         self._openings = 0
+        self.failure_share = 0.0
+        """Of the results that opened it, or of those since: who has nowhere else to go may still try."""
         self._open_until_s = -math.inf
         self._probes = 0
         self._probing = 0
@@ -208,19 +210,22 @@ class Breaker:
                 return
             self._probes *= 2
             if self._probes >= 8:
-                self._openings, self._probes = 0, 0
+                self._openings, self._probes, self.failure_share = 0, 0, 0.0
                 self._events.clear()
                 return
         self._events.append((now_s, failed))
         while self._events and self._events[0][0] < now_s - BREAKER_WINDOW_S:
             self._events.pop(0)
         failures = sum(1 for _, bad in self._events if bad)
+        if len(self._events) >= BREAKER_FAILURES:
+            self.failure_share = failures / len(self._events)
         if failures >= BREAKER_FAILURES and failures > BREAKER_SHARE * len(self._events):
             self._open(now_s)
 
     def hung(self, now_s: float) -> None:
         """Open because nothing has come back for `HANG_S`."""
         if now_s >= self._open_until_s:
+            self.failure_share = 1.0
             self._open(now_s)
 
     def usable(self, now_s: float) -> bool:

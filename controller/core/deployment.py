@@ -323,6 +323,7 @@ class Deployment:
             tpot_s=pace_s,
             tpot_batch=0.0 if pace_s is None else self.tpot_batch.value,
             usable=self.breaker.usable(now_s),
+            failure_share=self.breaker.failure_share,
         )
 
     def live(self) -> LiveState:

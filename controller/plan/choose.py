@@ -47,6 +47,8 @@ STICKINESS: Final = 0.1
 """Of the request's value: a session changes its model only for a gain above this (prefix cache, tone)."""
 QUEUE_TTL_S: Final = 60.0
 """Longest wait of a request without a target; llm-d's own default TTL."""
+FAILING_MAX: Final = 0.9
+"""Below this share of failures a backend still serves those who have no other, as passing through would."""
 HOLD_LOAD: Final = -0.2
 """Deferrable work waits until a backend is this far below its set point (`reference/control.md` 2.5)."""
 RETRY_AFTER_MAX_S: Final = 30.0
@@ -219,6 +221,11 @@ def _refused(
         (line for line in table if line.max_tokens == bare.max_tokens), key=lambda line: line.ttft_s
     )
     rung = next(rung for rung in rungs if rung.state.name == soonest.model)
+    first = rungs[0]
+    tried = first.state.failure_share < FAILING_MAX and _may_enter(request, first.live)
+    if cause is Cause.BREAKER and tried:
+        # there is nowhere else to go, and some requests do get through: better tried than refused
+        return _plan(request, snapshot, first, bare, table, table[0], Disposition.PASS, cause)
     admitted = [rung.live.admitted_priority for rung in rungs]
     inverts = any(priority is not None and priority < request.intent.priority for priority in admitted)
     if cause is Cause.HARD_BUDGET or (request.intent.allows(PressureAction.SHED) and not inverts):

@@ -112,6 +112,8 @@ class ModelState:
     """The batch per replica at which `tpot_s` was measured."""
     usable: bool
     """False while its breaker is open."""
+    failure_share: float = 0.0
+    """Of the requests that opened the breaker."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,11 @@ def test_an_open_breaker_fails_over() -> None:
 
 
 def test_no_reachable_rung_is_a_refusal_with_advice() -> None:
-    """A premium request whose only model is down is shed with Retry-After."""
+    """A premium request whose only model is down is shed with Retry-After; one that half works is tried."""
     premium = intent(service_class=ServiceClass.CRITICAL, models=("large",))
-    plan = make_plan(request(premium), pressed({"usable": False}))
+    limited = make_plan(request(premium), pressed({"usable": False, "failure_share": 0.6}))
+    assert (limited.disposition, limited.cause) == (Disposition.PASS, Cause.BREAKER)
+    plan = make_plan(request(premium), pressed({"usable": False, "failure_share": 1.0}))
     assert (plan.disposition, plan.cause) == (Disposition.SHED, Cause.BREAKER)
     assert plan.retry_after_s >= 1.0
 
