@@ -39,6 +39,9 @@ LIMIT_UP: Final = 1.03
 """Slew per tick: down 10 %, up 3 % (`reference/control.md` 2.5)."""
 LIMIT_USED: Final = 0.8
 """A limit that is not used says nothing about whether it is right: it does not grow then (Vegas) ..."""
+DEAD_TIME_TICKS: Final = 8.0
+"""A pace is some four seconds old when it is measured: an answer tells of its whole life. Corrected in full
+at every tick, a limit would fall eight times before the first fall could show."""
 HEADROOM: Final = 2.5
 CALM_PACE: Final = 1.15
 """... except up to 2.5 times what is in flight while the pace is 15 % better than declared: a limit that
@@ -140,7 +143,8 @@ class InFlightLimit:
         if ratio < 1.0:
             # shrink from what is really in flight: an unused ceiling is no starting point
             start = min(self._value, max(in_flight, LIMIT_MIN) * 1.1)
-            self._value = min(self._value, max(start * max(ratio, LIMIT_DOWN), self._floor()))
+            factor = max(ratio ** (1.0 / DEAD_TIME_TICKS), LIMIT_DOWN)
+            self._value = min(self._value, max(start * factor, self._floor()))
         elif in_flight >= LIMIT_USED * self._value:
             self._value *= min(ratio, LIMIT_UP)
         else:
