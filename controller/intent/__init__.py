@@ -1,5 +1,6 @@
 """Intents: what a customer declares about latency, cost and quality, and which one covers a request."""
 
+from controller.intent.feasible import infeasible_targets
 from controller.intent.read import read_intents
 from controller.intent.select import IntentSet
 from controller.intent.types import (
@@ -27,5 +28,6 @@ __all__ = [
     "PressureAction",
     "ServiceClass",
     "Subject",
+    "infeasible_targets",
     "read_intents",
 ]

@@ -62,7 +62,7 @@ def read_metrics(text: str, model: str, at_s: float) -> Scraped:
         running=_total(values, _RUNNING),
         waiting=_total(values, _WAITING),
         kv_usage=sum(kv) / len(kv) if kv else None,
-        saturation=saturation if saturation is not None and 0.0 <= saturation and not stale else None,
+        saturation=saturation if saturation is not None and saturation >= 0.0 and not stale else None,
         ready_endpoints=None if ready is None else int(ready),
     )
 

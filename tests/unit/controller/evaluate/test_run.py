@@ -133,13 +133,24 @@ def test_decisions_are_the_same_in_another_process() -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("name", "attainment", "premium"), [("spike4", 0.97, 0.97), ("spike6", 0.0, 0.95)])
-def test_acceptance_over_the_reporting_seeds(name: str, attainment: float, premium: float) -> None:
-    """The bars of docs/control.md on seeds 11 to 20, which nothing was tuned on."""
-    for entry in run_matrix(name, ("controlled",), range(11, 21), processes=2, split=None):
+def test_acceptance_at_four_times_the_base() -> None:
+    """Seeds 11 to 20, which nothing was tuned on: attainment and premium at least 0.97 in every one."""
+    for entry in run_matrix("spike4", ("controlled",), range(11, 21), processes=2, split=None):
         spike = entry.score.windows["spike"]
-        assert spike.attainment >= attainment, entry.seed
-        assert spike.by_class["premium"] >= premium, entry.seed
+        assert spike.attainment >= 0.97, entry.seed
+        assert spike.by_class["premium"] >= 0.97, entry.seed
+        assert entry.score.settling_s <= 5.0, entry.seed
+        assert entry.score.recovery_s <= 60.0, entry.seed
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_acceptance_at_six_times_the_base() -> None:
+    """The mean of seeds 11 to 20: premium at least 0.95 (not in every seed, see docs/control.md)."""
+    entries = run_matrix("spike6", ("controlled",), range(11, 21), processes=2, split=None)
+    premium = [entry.score.windows["spike"].by_class["premium"] for entry in entries]
+    assert sum(premium) / len(premium) >= 0.95
+    assert min(premium) >= 0.90
 
 
 def test_every_policy_has_a_name_that_makes_it() -> None:

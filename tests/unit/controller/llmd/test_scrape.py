@@ -42,7 +42,7 @@ def test_a_stale_picker_has_no_saturation() -> None:
 
 
 def test_the_older_name_of_kv_usage_is_understood() -> None:
-    """vLLM called it gpu_cache_usage_perc."""
+    """Older engines called it gpu_cache_usage_perc."""
     assert read_metrics("vllm:gpu_cache_usage_perc 0.25\n", "m", 0.0).kv_usage == 0.25
 
 
