@@ -13,7 +13,7 @@ from controller.evaluate.world import LARGE, cluster_config
 
 
 def test_work_is_the_least_that_the_step_model_charges() -> None:
-    """1000 tokens in on the 70B: 65 ms of compute; each decode token costs under a quarter of a millisecond."""
+    """1000 tokens in on the 70B: 65 ms of compute; a decode token costs under a quarter of one."""
     model = next(model for model in cluster_config().models if model.name == LARGE)
     prefill, whole = work_s(model, 1000, 101)
     assert prefill == pytest.approx(0.065)

@@ -7,7 +7,7 @@ from tests.kit.control import catalogue, intent
 
 
 def test_a_target_that_no_rung_can_meet_is_named() -> None:
-    """25 ms to the first token is beyond the large model alone; with the small one on the ladder it is not."""
+    """25 ms to the first token is beyond the large model, and not beyond the small one."""
     only = intent(models=("large",), latency=Latency(ttft_ms=25.0, e2e_ms=60_000.0))
     (warning,) = infeasible_targets([only], catalogue())
     assert warning.pointer == "/intents/0/latency/ttft_ms"
