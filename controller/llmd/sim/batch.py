@@ -129,7 +129,9 @@ class Batch:
 
     def _admit(self) -> Iterator[Sequence]:
         """Take waiting sequences in, in order, while a place and the blocks of the whole prompt are free."""
-        pledged = sum(self._pledge(sequence) for sequence in self._prefilling)
+        pledged = sum(
+            self._pledge(sequence) for sequence in self._prefilling
+        )
         while self.waiting and len(self.running) < self._config.seqs_max:
             sequence = self.waiting.head()
             hits = self._hits(sequence)
@@ -277,9 +279,7 @@ class Batch:
         size = self._config.block_tokens
         cycles, rest = divmod(steps - 1, size)
         start = self.count + 1
-        return cycles * len(self.decoding) + sum(
-            self._crossing[(start + step) % size] for step in range(rest)
-        )
+        return cycles * len(self.decoding) + sum(self._crossing[(start + step) % size] for step in range(rest))
 
     def _blocks(self, tokens: int) -> int:
         return -(-tokens // self._config.block_tokens)

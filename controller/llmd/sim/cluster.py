@@ -121,8 +121,7 @@ class Pool:
     def __init__(self, config: ModelConfig, router: RouterConfig, seed: int, *, per_token: bool) -> None:
         self.config = config
         self.replicas: list[Replica] = [
-            build_replica(config.engine, seed=seed + index, per_token=per_token)
-            for index in range(config.replicas)
+            build_replica(config.engine, seed=seed + index, per_token=per_token) for index in range(config.replicas)
         ]
         # without a picker requests are spread and never refused: a plain load balancer
         flow_control = router.enabled and router.flow_control
@@ -138,9 +137,7 @@ class Pool:
         self._live(now)
         failure = self._failure(request.request_id)
         if failure is not None:
-            self._drop(
-                request, now, FAULT_KINDS[failure], None, f"injected failure: {failure}", "fault", failure
-            )
+            self._drop(request, now, FAULT_KINDS[failure], None, f"injected failure: {failure}", "fault", failure)
             return
         self._requests[request.request_id] = request
         ask = Ask(
@@ -262,8 +259,7 @@ class Pool:
         for choice, output_tokens in enumerate((request.output_tokens, *request.extra_outputs)):
             part = f"{request.request_id}/{choice}" if choice else request.request_id
             taken = replica.submit(
-                EngineRequest(part, request.prompt_tokens, output_tokens, priority, request.prefix, hangs),
-                now,
+                EngineRequest(part, request.prompt_tokens, output_tokens, priority, request.prefix, hangs), now
             )
             if not taken:
                 self._abandon(request.request_id, now)
@@ -305,17 +301,7 @@ class Pool:
         priority = self.router.priority_of(request.intent)
         self._events.append(
             Dropped(
-                request.request_id,
-                now,
-                request.model,
-                status,
-                reason,
-                message,
-                kind,
-                outcome,
-                priority,
-                0.0,
-                evicted,
+                request.request_id, now, request.model, status, reason, message, kind, outcome, priority, 0.0, evicted
             )
         )
 
@@ -397,10 +383,7 @@ class Cluster:
         return self.pool(model).signals()
 
     def _forget(self, request_id: str) -> None:
-        for name in (
-            request_id,
-            request_id.rpartition("/")[0],
-        ):  # the last choice to end may be a further one
+        for name in (request_id, request_id.rpartition("/")[0]):  # the last choice to end may be a further one
             pool = self._homes.get(name)
             if pool is not None and not pool.knows(name):
                 del self._homes[name]

@@ -147,9 +147,7 @@ class CompatEngine:
         self._order += 1
 
     def _factor(self, running: int) -> float:
-        return load_factor(
-            self._latency.factor_under_load, min(running, self._config.seqs_max), self._config.seqs_max
-        )
+        return load_factor(self._latency.factor_under_load, min(running, self._config.seqs_max), self._config.seqs_max)
 
     def _gauss(self, job: _Job, mean: float, deviation: float) -> float:
         """Draw by Box and Muller; the key is the request and the token, so that load shifts no draw."""

@@ -225,9 +225,7 @@ class Faults:
         _require(0 <= self.hang_rate <= 1, "faults.hang_rate must be between 0 and 1")
         unknown = sorted(set(self.errors) - set(FAULT_KINDS))
         _require(not unknown, f"faults.errors: unknown kind {unknown}; known are {sorted(FAULT_KINDS)}")
-        _require(
-            all(rate >= 0 for rate in self.errors.values()), "faults.errors: a rate must not be negative"
-        )
+        _require(all(rate >= 0 for rate in self.errors.values()), "faults.errors: a rate must not be negative")
         _require(sum(self.errors.values()) <= 1, "faults.errors: the rates must not sum above 1")
 
 

@@ -70,9 +70,7 @@ class Engine:
         config = self._config
         tokens = request.prompt_tokens + request.output_tokens
         if request.prompt_tokens < 1 or tokens > config.kv_blocks * config.block_tokens:
-            raise ValueError(
-                f"a request of {tokens} tokens does not fit the replica: bound it by context_max"
-            )
+            raise ValueError(f"a request of {tokens} tokens does not fit the replica: bound it by context_max")
         if request.request_id in self._sequences:
             raise ValueError(f"request id {request.request_id!r} is in use")
         self._run(math.nextafter(now, -math.inf))

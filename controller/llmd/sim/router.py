@@ -235,9 +235,7 @@ class Router:
         config = self.config
         if not config.eviction or now < self._evict_after or self._queue.top_priority() < 0:
             return []
-        sheddable = [
-            (f.priority, -f.order, request_id) for request_id, f in self._in_flight.items() if f.priority < 0
-        ]
+        sheddable = [(f.priority, -f.order, request_id) for request_id, f in self._in_flight.items() if f.priority < 0]
         victims = sorted(sheddable)[: config.evictions_per_decision]
         if victims:
             self._evict_after = now + config.eviction_grace_s
