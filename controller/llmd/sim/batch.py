@@ -1,9 +1,9 @@
 """What one replica has on its accelerator: the running sequences, their blocks, the next step's plan. Pure.
 
 The scheduler half of `engine.Engine`, which adds time. A step is planned by `Batch.plan`, which may preempt
-and admit, and ended by `Batch.advance` and `Batch.end_chunks`. Every running decode advances in every step; so the
-state of a decode is one number, the step count at which its cache would have been empty (`zero`), and
-nothing is touched per token: block needs follow from counts of `zero` modulo the block size, ends from a
+and admit, and ended by `Batch.advance` and `Batch.end_chunks`. Every running decode advances in every step;
+so the state of a decode is one number, the step count at which its cache would have been empty (`zero`),
+and nothing is touched per token: block needs follow from counts of `zero` modulo the block size, ends from a
 table by step count.
 """
 
@@ -84,7 +84,7 @@ class Batch:
     # --- planning a step -------------------------------------------------------------------------
 
     def plan(self) -> StepPlan:
-        """Fill the next step: decodes, then prompts under way, then waiting ones; take the blocks it writes."""
+        """Fill the next step: decodes, prompts under way, then waiting ones; take the blocks it writes."""
         preempted: list[Sequence] = []
         self.chunked = []
         while not self.pool.take(self._crossing[self.count % self._config.block_tokens]):
@@ -94,7 +94,7 @@ class Batch:
             if budget <= 0:
                 break
             budget -= self._chunk(sequence, budget, preempted)
-        if not preempted:
+        if not preempted and budget > 0:
             for sequence in self._admit():
                 budget -= self._chunk(sequence, budget, preempted)
                 if budget <= 0:
@@ -129,9 +129,7 @@ class Batch:
 
     def _admit(self) -> Iterator[Sequence]:
         """Take waiting sequences in, in order, while a place and the blocks of the whole prompt are free."""
-        pledged = sum(
-            self._pledge(sequence) for sequence in self._prefilling
-        )
+        pledged = sum(self._pledge(sequence) for sequence in self._prefilling)
         while self.waiting and len(self.running) < self._config.seqs_max:
             sequence = self.waiting.head()
             hits = self._hits(sequence)
@@ -180,7 +178,7 @@ class Batch:
     # --- ending a step ---------------------------------------------------------------------------
 
     def advance(self, steps: int) -> list[Sequence]:
-        """Count `steps` done, the first planned and the rest equal to it; return the sequences that are through."""
+        """Count `steps` done, the first planned, the rest equal to it; return the sequences that ended."""
         if steps > 1:
             self.pool.take(self._blocks_after(steps))
         self.count += steps
@@ -254,7 +252,7 @@ class Batch:
     # --- looking ahead ---------------------------------------------------------------------------
 
     def repeats_max(self) -> int:
-        """How many steps, from the planned one, leave a batch of decodes as it is: none ends, blocks suffice."""
+        """How many steps, from the planned one, leave a batch of decodes as it is: no end, blocks suffice."""
         while self._finish_steps[0] not in self._finishing:
             heappop(self._finish_steps)
         steps = self._finish_steps[0] - self.count
@@ -279,7 +277,9 @@ class Batch:
         size = self._config.block_tokens
         cycles, rest = divmod(steps - 1, size)
         start = self.count + 1
-        return cycles * len(self.decoding) + sum(self._crossing[(start + step) % size] for step in range(rest))
+        return cycles * len(self.decoding) + sum(
+            self._crossing[(start + step) % size] for step in range(rest)
+        )
 
     def _blocks(self, tokens: int) -> int:
         return -(-tokens // self._config.block_tokens)

@@ -1,8 +1,8 @@
-"""Whole pools under one clock: endpoint picker in front of replicas, several models. Pure: time is an argument.
+"""Whole pools under one clock: endpoint picker before replicas, several models. Pure: time is an argument.
 
 This is the door for discrete-event runs, and what the server drives with the real clock:
 
-    cluster = Cluster(preset("llmd-demo"))
+    cluster = Cluster(preset("llmd-demo"))          # requests and events are in `types`
     cluster.submit(SimRequest("r1", "llama-8b", prompt_tokens=512, output_tokens=256), now=0.0)
     while (at := cluster.next_event_time()) < math.inf:
         for event in cluster.advance(at): ...
@@ -12,8 +12,8 @@ This is the door for discrete-event runs, and what the server drives with the re
 Calls must come with times (seconds) that never go back. `advance(until)` returns every event up to and
 including `until` in order of time: `Dispatched` or `Dropped` of the picker, then `FirstToken`, `Preempted`,
 `Finished` of the engines (and `Tokens` with `per_token=True`). Every request ends in exactly one of
-`Finished`, `Dropped` or a `cancel` that returned True. A request for several choices (`extra_outputs`) is
-one to the picker; its further choices appear in engine events as `<request_id>/1`, `<request_id>/2`, ...
+`Finished`, `Dropped` or a `cancel` that returned True. A request with `extra_parts` (several choices) is
+one to the picker; its further parts appear in engine events as `<request_id>/1`, `<request_id>/2`, ...
 Equal configurations, calls and seeds give equal events in any process: draws depend on ids, not on order.
 """
 
@@ -21,91 +21,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Final
 
 from controller.llmd.sim.compat import CompatEngine
 from controller.llmd.sim.config import FAULT_KINDS, EngineConfig, Faults, ModelConfig, RouterConfig, SimConfig
 from controller.llmd.sim.draws import uniform
 from controller.llmd.sim.engine import Engine
-from controller.llmd.sim.intent import LlmdIntent
 from controller.llmd.sim.router import Ask, Decision, Dispatch, Reject, Router
-from controller.llmd.sim.types import EngineEvent, EngineLoad, EngineRequest, Finished, Replica
+from controller.llmd.sim.types import (
+    Dispatched,
+    Dropped,
+    EngineEvent,
+    EngineRequest,
+    Event,
+    Finished,
+    Part,
+    PoolSignals,
+    Replica,
+    SimRequest,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class SimRequest:
-    """One request to a pool. `intent` is what the picker reads; `priority` is vLLM's, lower is earlier."""
-
-    request_id: str
-    model: str
-    prompt_tokens: int
-    output_tokens: int
-    intent: LlmdIntent = LlmdIntent()
-    priority: int = 0
-    prefix: Sequence[int] = ()
-    body_bytes: int = 0
-    extra_outputs: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Dispatched:
-    """The picker sent it to a replica. `queue_s`: time in flow control; None when that is off."""
-
-    request_id: str
-    at_s: float
-    model: str
-    replica: int
-    priority: int
-    fairness_id: str
-    queue_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """Refused, or cut when `evicted`. `reason` is the dropped-reason header, None when there is none.
-
-    `kind` says who: `router`, `engine` (its waiting queue is full) or `fault` (injected, named by `outcome`).
-    """
-
-    request_id: str
-    at_s: float
-    model: str
-    status: int
-    reason: str | None
-    message: str
-    kind: str
-    outcome: str
-    priority: int
-    queue_s: float
-    evicted: bool = False
-
-
-Event = Dispatched | Dropped | EngineEvent
-
-
-@dataclass(frozen=True, slots=True)
-class PoolSignals:
-    """What can be known of a pool from its metrics, live. `replicas` in order; `saturation` as last scraped."""
-
-    replicas: tuple[EngineLoad, ...]
-    saturation: float
-    queued: int
-    in_flight: int
-
-    @property
-    def running(self) -> int:
-        """Running sequences of all replicas."""
-        return sum(load.running for load in self.replicas)
-
-    @property
-    def waiting(self) -> int:
-        """Sequences that wait inside the engines."""
-        return sum(load.waiting for load in self.replicas)
-
-    @property
-    def kv_usage(self) -> float:
-        """Mean share of KV blocks in use, 0..1; 0 without replicas."""
-        return sum(load.kv_usage for load in self.replicas) / len(self.replicas) if self.replicas else 0.0
+REFUSED: Final = "refused"
+"""The outcome of a request that never got a connection; its status is 0."""
 
 
 def build_replica(config: EngineConfig, *, seed: int, per_token: bool) -> Replica:
@@ -121,12 +59,15 @@ class Pool:
     def __init__(self, config: ModelConfig, router: RouterConfig, seed: int, *, per_token: bool) -> None:
         self.config = config
         self.replicas: list[Replica] = [
-            build_replica(config.engine, seed=seed + index, per_token=per_token) for index in range(config.replicas)
+            build_replica(config.engine, seed=seed + index, per_token=per_token)
+            for index in range(config.replicas)
         ]
-        # without a picker requests are spread and never refused: a plain load balancer
-        flow_control = router.enabled and router.flow_control
-        self.router = Router(replace(router, flow_control=flow_control), self.replicas)
+        if not router.enabled:  # a plain load balancer: no intent is read, nobody is refused
+            router = replace(router, flow_control=False, objectives={}, latency_slo_admitter=False)
+        self.router = Router(router, self.replicas)
         self.faults = Faults()
+        engine = config.engine
+        self.tokens_max = math.inf if engine.latency else engine.kv_blocks * engine.block_tokens
         self._events: list[Event] = []
         self._requests: dict[str, SimRequest] = {}
         self._placed: dict[str, tuple[int, set[str]]] = {}
@@ -135,9 +76,14 @@ class Pool:
     def submit(self, request: SimRequest, now: float) -> None:
         """Take a request in; what becomes of it comes out of `advance`."""
         self._live(now)
+        if self.faults.refuse:
+            self._drop(request, now, 0, None, "the connection is refused (injected)", "fault", REFUSED)
+            return
         failure = self._failure(request.request_id)
         if failure is not None:
-            self._drop(request, now, FAULT_KINDS[failure], None, f"injected failure: {failure}", "fault", failure)
+            self._drop(
+                request, now, FAULT_KINDS[failure], None, f"injected failure: {failure}", "fault", failure
+            )
             return
         self._requests[request.request_id] = request
         ask = Ask(
@@ -160,7 +106,15 @@ class Pool:
         if faults.slowdown != self.faults.slowdown:
             for replica in self.replicas:
                 replica.set_slowdown(faults.slowdown, now)
+        up = len(self.replicas) - faults.replicas_down
+        for index in range(len(self.replicas)):
+            self.router.set_ready(index, ready=index < up)
         self.faults = faults
+
+    def drain(self, now: float) -> None:
+        """Refuse all that waits in the picker: it shuts down."""
+        self._live(now)
+        self._carry_out(self.router.drain(now), now)
 
     def next_event_time(self) -> float:
         """Return when `advance` is next due."""
@@ -174,6 +128,10 @@ class Pool:
         self._live(until)
         events, self._events = self._events, []
         return events
+
+    def sync(self, now: float) -> None:
+        """Bring the replicas' gauges up to `now`; what happens on the way stays to be fetched."""
+        self._live(now)
 
     def knows(self, request_id: str) -> bool:
         """Tell whether the request is queued or in flight here."""
@@ -198,25 +156,28 @@ class Pool:
             if at > until:
                 break
             self._step(at)
-        for index, replica in enumerate(self.replicas):
-            self._absorb(index, replica.advance(until))
+        for replica in self.replicas:
+            self._absorb(replica.advance(until))
 
     def _step(self, at: float) -> None:
-        for index, replica in enumerate(self.replicas):
-            self._absorb(index, replica.advance(at))
+        for replica in self.replicas:
+            self._absorb(replica.advance(at))
         if self.router.next_event_time() <= at:
             self._carry_out(self.router.advance(at), at)
 
-    def _absorb(self, _index: int, events: list[EngineEvent]) -> None:
+    def _absorb(self, events: list[EngineEvent]) -> None:
         for event in events:
-            self._events.append(event)
-            if isinstance(event, Finished):
-                self._ended(event)
+            if not isinstance(event, Finished):
+                self._events.append(event)
+                continue
+            root = event.request_id
+            if root not in self._placed:
+                root = root.rpartition("/")[0]
+            if root in self._placed:  # else it was evicted at this very instant, and has its fate
+                self._events.append(event)
+                self._ended(root, event)
 
-    def _ended(self, event: Finished) -> None:
-        request_id = event.request_id
-        if request_id not in self._placed:
-            request_id = request_id.rpartition("/")[0]
+    def _ended(self, request_id: str, event: Finished) -> None:
         _, parts = self._placed[request_id]
         parts.discard(event.request_id)
         if not parts:
@@ -256,12 +217,11 @@ class Pool:
         parts: set[str] = set()
         self._placed[request.request_id] = (dispatch.replica, parts)
         hangs = self._draw("hang", request.request_id) < self.faults.hang_rate
-        for choice, output_tokens in enumerate((request.output_tokens, *request.extra_outputs)):
-            part = f"{request.request_id}/{choice}" if choice else request.request_id
-            taken = replica.submit(
-                EngineRequest(part, request.prompt_tokens, output_tokens, priority, request.prefix, hangs), now
-            )
-            if not taken:
+        first = Part(request.prompt_tokens, request.output_tokens, request.prefix)
+        for index, sequence in enumerate((first, *request.extra_parts)):
+            part = f"{request.request_id}/{index}" if index else request.request_id
+            tokens = (sequence.prompt_tokens, sequence.output_tokens)
+            if not replica.submit(EngineRequest(part, *tokens, priority, sequence.prefix, hangs), now):
                 self._abandon(request.request_id, now)
                 del self._requests[request.request_id]
                 status = 429 if self.config.engine.latency is not None else 503
@@ -301,7 +261,17 @@ class Pool:
         priority = self.router.priority_of(request.intent)
         self._events.append(
             Dropped(
-                request.request_id, now, request.model, status, reason, message, kind, outcome, priority, 0.0, evicted
+                request.request_id,
+                now,
+                request.model,
+                status,
+                reason,
+                message,
+                kind,
+                outcome,
+                priority,
+                0.0,
+                evicted,
             )
         )
 
@@ -335,6 +305,7 @@ class Cluster:
             for name in (model.name, *model.aliases):
                 self._pool_of[name] = self.pools[model.name]
         self._homes: dict[str, Pool] = {}
+        self._now = -math.inf
         self.set_faults(config.faults, -math.inf)
 
     def pool(self, model: str) -> Pool:
@@ -346,18 +317,30 @@ class Cluster:
         if request.request_id in self._homes:
             raise ValueError(f"request id {request.request_id!r} is in use")
         pool = self.pool(request.model)
+        longest = pool.tokens_max
+        first = Part(request.prompt_tokens, request.output_tokens)
+        for part in (first, *request.extra_parts):
+            if part.prompt_tokens < 1 or part.prompt_tokens + part.output_tokens > longest:
+                raise ValueError(f"request {request.request_id!r} does not fit a replica of {longest} tokens")
+        self._now = max(self._now, now)
         self._homes[request.request_id] = pool
         pool.submit(request, now)
 
     def cancel(self, request_id: str, now: float) -> bool:
         """Free all that the request holds, queued or in flight, at once; False when it has ended."""
         pool = self._homes.pop(request_id, None)
+        self._now = max(self._now, now)
         return pool is not None and pool.cancel(request_id, now)
 
     def set_faults(self, faults: Faults, now: float) -> None:
         """Let these faults hold from now on, for `faults.model` or for all."""
         for pool in self.pools.values() if not faults.model else (self.pool(faults.model),):
             pool.set_faults(faults, now)
+
+    def drain(self, now: float) -> None:
+        """Refuse all that waits in the pickers, because they shut down."""
+        for pool in self.pools.values():
+            pool.drain(now)
 
     def next_event_time(self) -> float:
         """Return when `advance` may next change or tell something; infinity when all is quiet."""
@@ -367,7 +350,10 @@ class Cluster:
         """Live up to and including `until`; return what happened, in order of time."""
         events: list[Event] = []
         busy = 0
+        self._now = max(self._now, until)
         for pool in self.pools.values():
+            if pool.next_event_time() > until:
+                continue
             found = pool.advance(until)
             busy += bool(found)
             events += found
@@ -380,10 +366,12 @@ class Cluster:
 
     def signals(self, model: str) -> PoolSignals:
         """Return the signals of a model's pool as of the last call that named a time."""
-        return self.pool(model).signals()
+        pool = self.pool(model)
+        pool.sync(self._now)
+        return pool.signals()
 
     def _forget(self, request_id: str) -> None:
-        for name in (request_id, request_id.rpartition("/")[0]):  # the last choice to end may be a further one
+        for name in (request_id, request_id.rpartition("/")[0]):  # the last part to end may be a further one
             pool = self._homes.get(name)
             if pool is not None and not pool.knows(name):
                 del self._homes[name]

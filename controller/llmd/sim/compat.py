@@ -112,7 +112,10 @@ class CompatEngine:
 
     def load(self) -> EngineLoad:
         """Return the gauges; there is no KV cache in this mode."""
-        return EngineLoad(len(self._running), len(self._waiting), len(self._jobs), 0.0, 0, 0, 0, self._tokens)
+        free = max(self._config.seqs_max - len(self._jobs), 0)
+        return EngineLoad(
+            len(self._running), len(self._waiting), len(self._jobs), 0.0, 0, 0, 0, self._tokens, free
+        )
 
     def cached_blocks(self, _prefix: Sequence[int]) -> int:
         """Return 0: nothing is cached in this mode."""
@@ -147,7 +150,9 @@ class CompatEngine:
         self._order += 1
 
     def _factor(self, running: int) -> float:
-        return load_factor(self._latency.factor_under_load, min(running, self._config.seqs_max), self._config.seqs_max)
+        return load_factor(
+            self._latency.factor_under_load, min(running, self._config.seqs_max), self._config.seqs_max
+        )
 
     def _gauss(self, job: _Job, mean: float, deviation: float) -> float:
         """Draw by Box and Muller; the key is the request and the token, so that load shifts no draw."""

@@ -116,7 +116,7 @@ class EngineConfig:
         _require(self.seqs_max >= 1, "engine.seqs_max must be at least 1")
         _require(
             self.batched_tokens_max >= self.seqs_max,
-            "engine.batched_tokens_max must be at least seqs_max: every running sequence takes a token a step",
+            "engine.batched_tokens_max must be at least seqs_max: every sequence takes a token a step",
         )
         _require(self.block_tokens >= 1, "engine.block_tokens must be at least 1")
         _require(
@@ -160,6 +160,8 @@ class RouterConfig:
 
     `objectives` are the InferenceObjectives of the pool's namespace: name to priority, higher is more
     urgent, negative is sheddable. `version` decides which header names are known and how refusals look.
+    `blind_between_scrapes` is how the real utilization detector works: what was dispatched shows only in the
+    next scrape, so that a whole backlog leaves at once when there is room; by default it is counted at once.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -181,6 +183,7 @@ class RouterConfig:
     kv_threshold: float = 0.8
     concurrency_threshold: int = 100
     metrics_interval_s: float = 0.05
+    blind_between_scrapes: bool = False
     eviction: bool = False
     evictions_per_decision: int = 2
     eviction_grace_s: float = 0.5
@@ -207,8 +210,9 @@ class Faults:
 
     `slowdown` multiplies step times; `errors` gives the share of requests (0..1) that fail with each kind
     of `FAULT_KINDS`; `hang_rate` is the share that stops after its first token and holds its place until
-    the client goes; `refuse` drops connections unanswered; `metrics_blackout` makes `/metrics` answer 503.
-    `model` limits all of it to one model; empty means every model.
+    the client goes; `refuse` drops connections unanswered; `replicas_down` takes so many replicas out of the
+    pool, where what they began still ends; `metrics_blackout` makes `/metrics` answer 503. `model` limits all
+    of it to one model; empty means every model.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -217,15 +221,19 @@ class Faults:
     errors: Mapping[str, float] = field(default_factory=dict)
     hang_rate: float = 0.0
     refuse: bool = False
+    replicas_down: int = 0
     metrics_blackout: bool = False
     model: str = ""
 
     def __post_init__(self) -> None:
         _require(self.slowdown > 0, "faults.slowdown must be above 0")
+        _require(self.replicas_down >= 0, "faults.replicas_down must not be negative")
         _require(0 <= self.hang_rate <= 1, "faults.hang_rate must be between 0 and 1")
         unknown = sorted(set(self.errors) - set(FAULT_KINDS))
         _require(not unknown, f"faults.errors: unknown kind {unknown}; known are {sorted(FAULT_KINDS)}")
-        _require(all(rate >= 0 for rate in self.errors.values()), "faults.errors: a rate must not be negative")
+        _require(
+            all(rate >= 0 for rate in self.errors.values()), "faults.errors: a rate must not be negative"
+        )
         _require(sum(self.errors.values()) <= 1, "faults.errors: the rates must not sum above 1")
 
 

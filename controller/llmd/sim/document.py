@@ -16,17 +16,26 @@ from controller.llmd.sim.presets import HARDWARE
 
 YAML_CHARS_MAX: Final = 256 * 1024
 """A cluster of a hundred models is 40 kB."""
+YAML_DEPTH_MAX: Final = 16
+"""The keys of a configuration nest five deep."""
 
 _Config = TypeVar("_Config", bound=SimConfig)
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, without aliases: a few lines of them can stand for gigabytes."""
+    """PyYAML's safe loader, bounded in depth, without aliases: a few of them can stand for gigabytes."""
+
+    depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.YAMLError("aliases are not supported: write the value out")
-        return super().compose_node(parent, index)
+        self.depth += 1
+        if self.depth > YAML_DEPTH_MAX:
+            raise yaml.YAMLError(f"nested more than {YAML_DEPTH_MAX} deep")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 def read_config(cls: type[_Config], text: str) -> _Config:
@@ -37,8 +46,6 @@ def read_config(cls: type[_Config], text: str) -> _Config:
         data = yaml.load(text, Loader=_Loader)  # noqa: TID251, S506 - a safe loader; gateway is out of reach here
     except yaml.YAMLError as error:
         raise SimConfigError(f"the document is no YAML: {error}") from error
-    except RecursionError as error:
-        raise SimConfigError("the document is nested too deeply") from error
     if not isinstance(data, dict):
         raise SimConfigError("the document must be a mapping with the keys of SimConfig, such as models")
     return config_from(cls, data)

@@ -60,6 +60,7 @@ class Engine:
         self._preemptions = 0
         self._step_start = 0.0
         self._step_end = math.inf
+        self._step_prefill = 0
         self._repeats = False
         self._horizon = math.inf
 
@@ -70,7 +71,9 @@ class Engine:
         config = self._config
         tokens = request.prompt_tokens + request.output_tokens
         if request.prompt_tokens < 1 or tokens > config.kv_blocks * config.block_tokens:
-            raise ValueError(f"a request of {tokens} tokens does not fit the replica: bound it by context_max")
+            raise ValueError(
+                f"a request of {tokens} tokens does not fit the replica: bound it by context_max"
+            )
         if request.request_id in self._sequences:
             raise ValueError(f"request id {request.request_id!r} is in use")
         self._run(math.nextafter(now, -math.inf))
@@ -131,6 +134,7 @@ class Engine:
             prefix_queries=batch.prefix_queries,
             prefix_hits=batch.prefix_hits,
             steps=batch.count,
+            free_places=max(self._config.seqs_max - len(self._sequences), 0),
         )
 
     def cached_blocks(self, prefix: Hashes[int]) -> int:
@@ -198,9 +202,9 @@ class Engine:
             steps = steps_within(first, growth, limit - self._step_start, steps_max)
             if steps > 1:
                 end = self._step_start + stride_s(first, growth, steps)
-        if self._per_token and batch.decoding:
+        if self._per_token:
             ids = [sequence.request.request_id for sequence in batch.decoding]
-            self._events.append(Tokens(end, first, ids))
+            self._events.append(Tokens(end, first, ids, self._step_prefill))
         for sequence in batch.advance(steps):
             self._finish(sequence, end)
         for sequence in batch.end_chunks():
@@ -233,6 +237,7 @@ class Engine:
         )
         self._step_start = at
         self._step_end = at + duration * self._slowdown / 1000
+        self._step_prefill = plan.prefill_tokens
         self._repeats = not plan.prefill_tokens and not self._per_token
 
     def _sample(self, sequence: Sequence, at: float) -> None:

@@ -1,4 +1,4 @@
-"""The llm-d request headers, read as each router version reads them. Pure; never raises: bad values are ignored.
+"""The llm-d request headers, read as each router version reads them. Pure; bad values are ignored.
 
 A version knows its own names only: canonical names exist from router 0.9, the older spellings stay aliases
 (the canonical one wins), the TTL exists from 0.11. A header that a version does not know is ignored, as
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.llmd.sim.config import RouterVersion
@@ -61,6 +61,18 @@ def read_intent(headers: Mapping[str, str], version: RouterVersion) -> LlmdInten
         tpot_ms=_integer(value("tpot")),
         ttl_s=go_duration_s(ttl) if ttl else None,
         model_rewrite=value("rewrite"),
+    )
+
+
+def in_engine_time(intent: LlmdIntent, time_scale: float) -> LlmdIntent:
+    """Return the intent with the client's durations in seconds of a faster engine."""
+    if time_scale == 1:
+        return intent
+    return replace(
+        intent,
+        ttft_ms=None if intent.ttft_ms is None else round(intent.ttft_ms * time_scale),
+        tpot_ms=None if intent.tpot_ms is None else round(intent.tpot_ms * time_scale),
+        ttl_s=None if intent.ttl_s is None else intent.ttl_s * time_scale,
     )
 
 

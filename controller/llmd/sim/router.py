@@ -7,10 +7,11 @@
 
 The caller carries decisions out (`cluster.Pool` does); all times are seconds of one clock. With flow
 control the excess waits here, by priority band, flow and order, while the pool is saturated:
-`mean(max(waiting/5, kv/0.8)) >= 1` over ready replicas, as of the last scrape. Scrapes are
-`metrics_interval_s` apart, so that a burst between two of them is let through blindly, as the real
-detector does. Without flow control (llm-d's default) only sheddable requests (priority below 0) are refused.
-Statuses and reasons are those of llm-d.md A4.
+`mean(max(waiting/5, kv/0.8)) >= 1` over ready replicas, as of the last scrape (`metrics_interval_s` apart)
+plus what was sent since and finds no free place; or, as the real detector, without that
+(`blind_between_scrapes`), and then a whole backlog leaves at once when a scrape shows room. Without flow
+control (llm-d's default) only sheddable requests (priority below 0) are refused. Statuses and reasons are
+those of llm-d.md A4.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ class Router:
         self._order = 0
         self._scraped: list[EngineLoad] = [replica.load() for replica in replicas]
         self._scraped_at = -math.inf
+        self._sent = [0] * len(replicas)
         self._evict_after = -math.inf
 
     # --- the outside -----------------------------------------------------------------------------
@@ -142,12 +144,15 @@ class Router:
         """Take a replica out of the pool, or put it back."""
         self._ready[replica] = ready
 
-    def drain(self) -> list[Decision]:
+    def drain(self, now: float) -> list[Decision]:
         """Refuse all that waits: the picker shuts down."""
         decisions: list[Decision] = []
         while self._queue:
             item = self._queue.pop()
-            decisions.append(self._refuse(item, 503, "rejected-shutting-down", "RejectedShuttingDown", 0.0))
+            waited = now - item.entered_at_s
+            decisions.append(
+                self._refuse(item, 503, "rejected-shutting-down", "RejectedShuttingDown", waited)
+            )
         return decisions
 
     def priority_of(self, intent: LlmdIntent) -> int:
@@ -155,7 +160,7 @@ class Router:
         return self.config.objectives.get(intent.objective or "", 0)
 
     def saturation(self) -> float:
-        """Return the pool's saturation as of the last scrape; 1 is the set point. No replica counts as full."""
+        """Return the pool's saturation as of the last scrape; 1 is the set point, no replica is infinity."""
         config = self.config
         ready = [index for index, up in enumerate(self._ready) if up]
         if not ready:
@@ -165,7 +170,7 @@ class Router:
             return flying / (config.concurrency_threshold * len(ready))
         return sum(
             max(
-                self._scraped[index].waiting / config.queue_depth_threshold,
+                self._waiting(index) / config.queue_depth_threshold,
                 self._scraped[index].kv_usage / config.kv_threshold,
             )
             for index in ready
@@ -179,6 +184,11 @@ class Router:
     def queued(self) -> int:
         """How many requests wait."""
         return len(self._queue)
+
+    @property
+    def ready_endpoints(self) -> int:
+        """How many replicas can be picked."""
+        return sum(self._ready)
 
     @property
     def in_flight(self) -> Sequence[int]:
@@ -235,7 +245,9 @@ class Router:
         config = self.config
         if not config.eviction or now < self._evict_after or self._queue.top_priority() < 0:
             return []
-        sheddable = [(f.priority, -f.order, request_id) for request_id, f in self._in_flight.items() if f.priority < 0]
+        sheddable = [
+            (f.priority, -f.order, request_id) for request_id, f in self._in_flight.items() if f.priority < 0
+        ]
         victims = sorted(sheddable)[: config.evictions_per_decision]
         if victims:
             self._evict_after = now + config.eviction_grace_s
@@ -254,17 +266,18 @@ class Router:
         self._in_flight[ask.request_id] = _InFlight(replica, priority, self._order)
         self._order += 1
         self._in_flight_by_replica[replica] += 1
+        self._sent[replica] += 1
         return Dispatch(ask.request_id, replica, priority, queue_s)
 
     def _pick(self, ask: Ask, ready: list[int]) -> int:
         """Score as llm-d's default profile; among near equals the fewest requests in flight win."""
         if len(ready) == 1:
             return ready[0]
-        waits = [self._scraped[index].waiting for index in ready]
+        waits = [self._waiting(index) for index in ready]
         low, spread = min(waits), max(waits) - min(waits)
         best, best_rank = ready[0], (-math.inf, 0)
         for index in ready:
-            queue = 1.0 - (self._scraped[index].waiting - low) / spread if spread else 1.0
+            queue = 1.0 - (self._waiting(index) - low) / spread if spread else 1.0
             prefix = self._replicas[index].cached_blocks(ask.prefix) / len(ask.prefix) if ask.prefix else 0.0
             score = (
                 QUEUE_WEIGHT * queue
@@ -306,3 +319,11 @@ class Router:
         if now >= self._scraped_at + self.config.metrics_interval_s:
             self._scraped = [replica.load() for replica in self._replicas]
             self._scraped_at = now
+            self._sent = [0] * len(self._replicas)
+
+    def _waiting(self, index: int) -> int:
+        """How many wait in a replica: as scraped, and what was sent since beyond its free places."""
+        load = self._scraped[index]
+        if self.config.blind_between_scrapes:
+            return load.waiting
+        return load.waiting + max(self._sent[index] - load.free_places, 0)

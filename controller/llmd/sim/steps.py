@@ -22,7 +22,7 @@ def step_ms(
     fourth-power mean is a smooth maximum of reading the weights and of computing the tokens.
     """
     tokens = prefill_tokens + decodes
-    gemm = (model.floor_ms**4 + (model.token_ms * tokens) ** 4) ** 0.25
+    gemm: float = (model.floor_ms**4 + (model.token_ms * tokens) ** 4) ** 0.25
     return (
         gemm
         + model.kv_ms * context_tokens

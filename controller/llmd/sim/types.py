@@ -1,4 +1,4 @@
-"""What goes into a simulated replica and what comes out of it: requests, events, gauges. Pure data.
+"""What goes into simulated replicas and pools and what comes out: requests, events, gauges. Pure data.
 
 All times are seconds of the one clock of the run; it may start anywhere and never goes back.
 """
@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+from controller.llmd.sim.intent import LlmdIntent
+
+NO_INTENT: Final = LlmdIntent()
+"""What a request without llm-d headers says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,16 @@ class FirstToken:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """One more token for each of `request_ids`, none of them the first; only emitted with `per_token`.
+    """One step: one more token for each of `request_ids`, none of them the first; only with `per_token`.
 
     `gap_s` is the time since the token before: the step, or the whole stall after a preemption.
+    `prefill_tokens` were computed in the same step; there may be no ids at all.
     """
 
     at_s: float
     gap_s: float
     request_ids: Sequence[str]
+    prefill_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +88,9 @@ EngineEvent = FirstToken | Tokens | Preempted | Finished
 class EngineLoad:
     """Gauges and counters of one replica, under vLLM's meanings.
 
-    `running` holds blocks, `waiting` was seen by the scheduler and not admitted, `unfinished` is everything
-    submitted and not done. `kv_usage` is 0..1. `prefix_*` count tokens.
+    `running` holds blocks, `free_places` more could run by `seqs_max`, `waiting` was seen by the scheduler
+    and not admitted, `unfinished` is everything submitted and not done. `kv_usage` is 0..1. `prefix_*` count
+    tokens.
     """
 
     running: int
@@ -93,6 +101,92 @@ class EngineLoad:
     prefix_queries: int
     prefix_hits: int
     steps: int
+    free_places: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A further sequence of a request: another choice, another prompt of a batch, another input to embed."""
+
+    prompt_tokens: int
+    output_tokens: int
+    prefix: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SimRequest:
+    """One request to a pool. `intent` is what the picker reads; `priority` is vLLM's, lower is earlier."""
+
+    request_id: str
+    model: str
+    prompt_tokens: int
+    output_tokens: int
+    intent: LlmdIntent = NO_INTENT
+    priority: int = 0
+    prefix: Sequence[int] = ()
+    body_bytes: int = 0
+    extra_parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """The picker sent it to a replica. `queue_s`: time in flow control; None when that is off."""
+
+    request_id: str
+    at_s: float
+    model: str
+    replica: int
+    priority: int
+    fairness_id: str
+    queue_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Refused, or cut when `evicted`. `reason` is the dropped-reason header, None when there is none.
+
+    `kind` says who: `router`, `engine` (its waiting queue is full) or `fault` (injected, named by `outcome`).
+    """
+
+    request_id: str
+    at_s: float
+    model: str
+    status: int
+    reason: str | None
+    message: str
+    kind: str
+    outcome: str
+    priority: int
+    queue_s: float
+    evicted: bool = False
+
+
+Event = Dispatched | Dropped | EngineEvent
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSignals:
+    """What a pool's metrics show, live; `saturation` as last scraped by the picker."""
+
+    replicas: tuple[EngineLoad, ...]
+    saturation: float
+    queued: int
+    in_flight: int
+
+    @property
+    def running(self) -> int:
+        """Running sequences of all replicas."""
+        return sum(load.running for load in self.replicas)
+
+    @property
+    def waiting(self) -> int:
+        """Sequences that wait inside the engines."""
+        return sum(load.waiting for load in self.replicas)
+
+    @property
+    def kv_usage(self) -> float:
+        """Mean share of KV blocks in use, 0..1; 0 without replicas."""
+        return sum(load.kv_usage for load in self.replicas) / len(self.replicas) if self.replicas else 0.0
 
 
 class Replica(Protocol):
