@@ -13,10 +13,10 @@ from controller.core.config import TICK_S
 from controller.evaluate.policy import Command, Policy, Refuse, Send
 from controller.evaluate.workload import SPIKE_END_S, SPIKE_START_S, Job, Scenario
 from controller.evaluate.world import PRICES
-from controller.llmd.sim.cluster import Cluster, Dropped, SimRequest
+from controller.llmd.sim.cluster import Cluster
 from controller.llmd.sim.config import Faults, SimConfig
 from controller.llmd.sim.intent import LlmdIntent
-from controller.llmd.sim.types import Finished, FirstToken
+from controller.llmd.sim.types import Dropped, Finished, FirstToken, SimRequest
 from controller.plan import Request
 
 TIMEOUT_S: Final = 60.0
