@@ -18,6 +18,7 @@ from gateway.auth.keys import KeyRing, Principal
 from gateway.config import Config
 from gateway.engine.decide import EngineSettings
 from gateway.kernel.clock import Clock
+from gateway.kernel.errors import StoreUnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Mode
 from gateway.listener.router import Router
@@ -35,7 +36,7 @@ from gateway.policy.select import PolicySet
 from gateway.proxy.actions import ActionGate
 from gateway.proxy.openai import OpenAiProxy
 from gateway.store.open import open_store
-from gateway.store.port import Store
+from gateway.store.port import Store, StoreHealth
 from gateway.system import SystemClock, SystemRandomness
 from gateway.telemetry.log import LOG, start_log
 from gateway.telemetry.metrics import Metrics, StoreReading
@@ -47,6 +48,8 @@ from gateway.wire.errors import openai_error_body, v0_error_body
 
 _COLLECT_AFTER: Final = (20_000, 20, 100)
 """Objects made before the youngest are looked at (a hundred requests' worth), and the older generations."""
+_FATAL_LOOK_S: Final = 1.0
+"""How soon a gateway leaves whose store has failed for good; until then it refuses, so nothing is lost."""
 _CATALOGUE_REFRESH_S: Final = 15.0
 """How soon a model that a backend newly serves is known."""
 
@@ -221,6 +224,10 @@ class Gateway:
             stall_s=limits.client_stall_s,
         )
 
+    def store_health(self) -> StoreHealth:
+        """Tell how the store is."""
+        return self._store.health()
+
     def _readiness(self) -> Readiness:
         if self._draining:
             return Readiness(ready=False, reason="draining")
@@ -264,8 +271,25 @@ def _calm_collector() -> None:
     gc.set_threshold(*_COLLECT_AFTER)
 
 
+async def _stopped(stop: asyncio.Event, gateway: Gateway) -> None:
+    """Return at a signal. Raises StoreUnavailableError where this process will never write again."""
+    while not stop.is_set():
+        health = gateway.store_health()
+        if health.fatal:
+            # To stay would be to refuse for ever: a supervisor can do better.
+            raise StoreUnavailableError(
+                f"the store has failed for good: {health.reason}", hint="mend the disk, then start it again"
+            )
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FATAL_LOOK_S):
+                await stop.wait()
+
+
 async def serve(config: Config, *, ready: Callable[[Ports], None]) -> None:
-    """Run a gateway until SIGTERM or SIGINT, then drain it. Raises SetupError."""
+    """Run a gateway until SIGTERM or SIGINT, then drain it.
+
+    Raises SetupError, and StoreUnavailableError where the store failed for good while it ran.
+    """
     lines = start_log(config.log.level)
     try:
         gateway = await Gateway.open(config)
@@ -278,7 +302,7 @@ async def serve(config: Config, *, ready: Callable[[Ports], None]) -> None:
                 loop.add_signal_handler(number, stop.set)
             ready(ports)
             LOG.info("serving", extra={"facts": {"port": ports.port, "admin_port": ports.admin_port}})
-            await stop.wait()
+            await _stopped(stop, gateway)
             LOG.info("draining")
         finally:
             with contextlib.suppress(asyncio.CancelledError):

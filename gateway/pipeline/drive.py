@@ -215,7 +215,8 @@ class Exchange:
         assert answer is not None
         headers = own_headers(self.sighting, request_id=self._request_id)
         for name, value in relayed_response_headers(answer.headers):
-            headers.append((name.decode("ascii"), _header_text(value)))
+            # Every byte has its character in Latin-1, in which heads are written: values pass unchanged.
+            headers.append((name.decode("ascii"), value.decode("latin-1")))
         if is_event_stream(answer):
             self._watch = StreamWatch()
             headers.append(("x-accel-buffering", "no"))
@@ -336,14 +337,6 @@ class Exchange:
         },
     )
     """What never waits, and so may still be done when the client has left or we are stopping."""
-
-
-def _header_text(value: bytes) -> str:
-    """Decode a value so that UTF-8, in which it leaves again, is relayed as it came."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
 
 
 def _retrieve(receipt: asyncio.Future[Receipt]) -> None:

@@ -324,16 +324,16 @@ async def test_a_gzip_bomb_is_relayed_and_never_unpacked(stage: Stage) -> None:
     assert psutil.Process().memory_info().rss - before < 32 * 1024 * 1024
 
 
-async def test_header_values_in_utf8_arrive_as_they_were(stage: Stage) -> None:
-    """A header in UTF-8 is relayed byte for byte, one in Latin-1 as UTF-8, and control headers not at all."""
+async def test_header_values_arrive_as_they_were(stage: Stage) -> None:
+    """A header is relayed byte for byte, whatever its characters; control headers are not relayed at all."""
     head = (
-        OK + JSON + b"x-utf8: caf\xc3\xa9\r\nx-latin: caf\xe9\r\nx-lumyn-verdict: EVIL\r\nkeep-alive: 9\r\n"
+        OK + JSON + b"x-utf8: \xe6\x97\xa5\r\nx-latin: caf\xe9\r\nx-lumyn-verdict: EVIL\r\nkeep-alive: 9\r\n"
     )
     stage.follow(head + b"content-length: %d\r\n\r\n" % len(ANSWER) + ANSWER, STAY)
     async with raw_client(stage.gateway.port) as client:
         await client.send(post("/v1/chat/completions", chat_body()))
         answer = await client.read_answer()
-    assert b"x-utf8: caf\xc3\xa9\r\n" in answer.head
-    assert b"x-latin: caf\xc3\xa9\r\n" in answer.head
+    assert b"x-utf8: \xe6\x97\xa5\r\n" in answer.head
+    assert b"x-latin: caf\xe9\r\n" in answer.head
     assert [value for name, value in answer.headers if name == "x-lumyn-verdict"] == ["TRUST"]
     assert answer.header("keep-alive") is None

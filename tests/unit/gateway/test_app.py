@@ -17,11 +17,20 @@ from gateway.app import Gateway, Ports, serve
 from gateway.config import Config
 from gateway.kernel.errors import InvalidConfigError, SetupError, StoreSetupError, StoreUnavailableError
 from gateway.kernel.types import EVERY_TENANT, Mode
-from gateway.store.port import DecisionFilter
+from gateway.store.port import DecisionFilter, StoreHealth
 from gateway.store.sqlite import open_sqlite
 from gateway.system import SystemClock, SystemRandomness
+from gateway.telemetry.log import LOG
 from tests.kit.entries import decision
 from tests.kit.gateways import eventually, running_gateway
+
+
+@pytest.fixture(autouse=True)
+def same_log():
+    """Leave the log as it was found: `serve` makes it its own."""
+    kept = LOG.handlers[:], LOG.level, LOG.propagate
+    yield
+    LOG.handlers[:], LOG.level, LOG.propagate = kept
 
 
 def config(tmp_path: Path, **parts: Any) -> Config:
@@ -193,3 +202,18 @@ async def test_a_backends_new_model_is_noticed(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(app.ModelCatalogue, "refresh", counted)
     async with running_gateway(tmp_path):
         assert await eventually(lambda: len(asked) > 3)
+
+
+async def test_a_store_that_failed_for_good_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway that can never record again leaves with an error, and does not refuse for ever."""
+    monkeypatch.setattr(app, "_FATAL_LOOK_S", 0.001)
+    states = [StoreHealth(ready=True, reason="", queued=0, committed=0, last_commit_s=0.0)] * 2
+    failed = StoreHealth(
+        ready=False, reason="a flush failed", queued=0, committed=0, last_commit_s=0.0, fatal=True
+    )
+    monkeypatch.setattr(Gateway, "store_health", lambda _: states.pop() if states else failed)
+    with pytest.raises(StoreUnavailableError, match="a flush failed"):
+        await serve(config(tmp_path), ready=lambda _: None)
+    assert states == []

@@ -328,11 +328,12 @@ async def test_an_outcome_whose_receipt_is_cancelled_is_no_fault() -> None:
 
 
 async def test_header_values_are_relayed_as_they_came() -> None:
-    """UTF-8 stays UTF-8, and bytes that are none stay those bytes."""
-    headers = ((b"x-a", "é".encode()), (b"x-b", b"\xe9"), (b"content-type", b"application/json"))
-    book = to_head(Head(headers=headers)) << "chunk" >> b"{}" << "relay 2" << "chunk"
+    """Each byte is the character of its number, whatever the backend meant by it."""
+    value = bytes([*range(0x21, 0x7F), *range(0x80, 0x100)])
+    head = Head(headers=((b"x-a", value), (b"content-type", b"application/json")))
+    book = to_head(head) << "chunk" >> b"{}" << "relay 2" << "chunk"
     played = await (book << "queue outcome:complete" << "end" << "release").play()
-    assert (played.ports.sent[0][1]["x-a"], played.ports.sent[0][1]["x-b"]) == ("é", "é")
+    assert played.ports.sent[0][1]["x-a"].encode("latin-1") == value
 
 
 async def test_a_client_whose_socket_breaks_has_left() -> None:
