@@ -6,27 +6,35 @@ import asyncio
 import contextlib
 import gc
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
+from controller.catalogue import Catalogue, Model
+from controller.core import Controller, ControllerConfig
+from controller.governor import Governor
+from controller.intent import IntentSet, InvalidIntentError, read_intents
 from controller.llmd.sim.config import preset
 from controller.llmd.sim.server import EmbeddedSim
+from controller.llmd.translate import Dialect
+from gateway.admin.control import ControlPages
 from gateway.admin.health import HealthPages, Readiness
 from gateway.admin.records import RecordPages
 from gateway.auth.keys import KeyRing, Principal
 from gateway.config import Config
 from gateway.engine.decide import EngineSettings
 from gateway.kernel.clock import Clock
-from gateway.kernel.errors import StoreUnavailableError
+from gateway.kernel.errors import InvalidConfigError, StoreUnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Mode
-from gateway.listener.router import Router
+from gateway.listener.router import Route, Router
 from gateway.listener.server import Listener
 from gateway.live import Live, Snapshot
 from gateway.memory.snapshot import MemoryIndex
 from gateway.pipeline.decisions import Decisions
 from gateway.pipeline.drive import Deadlines, Surroundings
+from gateway.pipeline.govern import FailOpen
+from gateway.pipeline.journal import ControlJournal
 from gateway.pipeline.judge import Bench
 from gateway.pipeline.observe import ExchangeObserver
 from gateway.pipeline.policies import load_policies, policy_entries
@@ -66,7 +74,13 @@ class Gateway:
     """A gateway in one event loop: `open`, `start`, and `close` when it is time."""
 
     def __init__(
-        self, config: Config, store: Store, policies: PolicySet, clock: Clock, ids: IdSource
+        self,
+        config: Config,
+        store: Store,
+        policies: PolicySet,
+        clock: Clock,
+        ids: IdSource,
+        control: ControllerConfig | None = None,
     ) -> None:
         self._config = config
         self._store = store
@@ -93,6 +107,7 @@ class Gateway:
         )
         self._metrics = Metrics()
         self._decisions = Decisions(self._live, store, clock, ids, self._memory)
+        self._governor = None if control is None else self._make_governor(control)
         self._data: Listener | None = None
         self._admin: Listener | None = None
 
@@ -100,9 +115,10 @@ class Gateway:
     async def open(cls, config: Config) -> Self:
         """Load the policies and open the store. Raises SetupError: then nothing listens."""
         policies = load_policies(config.policy)
+        control = control_config(config)
         clock, randomness = SystemClock(), SystemRandomness()
         store = await open_store(config.storage.url, clock=clock, randomness=randomness)
-        gateway = cls(config, store, policies, clock, IdSource(clock, randomness))
+        gateway = cls(config, store, policies, clock, IdSource(clock, randomness), control)
         try:
             # What a killed process left open gets its one fate before anything new is promised.
             await store.mark_unknown()
@@ -134,6 +150,7 @@ class Gateway:
         )
         admin_routes = (
             *RecordPages(self._store, self._decisions, signing_secret=config.service.signing_secret).routes(),
+            *self._control_routes(),
             *health.routes(),
             health.metrics_route(),
         )
@@ -148,6 +165,8 @@ class Gateway:
             spawn(self._keep_catalogue_fresh(catalogue), name="catalogue"),
             spawn(self._memory.follow(), name="memory"),
         ]
+        if self._governor is not None:
+            self._tasks.append(spawn(self._governor.loop.run(), name="controller"))
         return Ports(port, admin_port)
 
     async def close(self) -> None:
@@ -211,7 +230,19 @@ class Gateway:
             log_decisions=config.log.decisions,
         )
         deadlines = Deadlines(first_byte_s=config.limits.first_byte_s, idle_s=config.limits.idle_s)
-        return Surroundings(self._store, self._clock, self._ids, observer, deadlines)
+        governor = None if self._governor is None else FailOpen(self._governor, observer)
+        return Surroundings(self._store, self._clock, self._ids, observer, deadlines, governor)
+
+    def _make_governor(self, control: ControllerConfig) -> Governor:
+        controller = Controller(control, self._clock.monotonic_s())
+        journal = ControlJournal(self._store, self._clock, self._ids)
+        dialects = {backend.name: Dialect(backend.dialect) for backend in self._config.backends}
+        return Governor(controller, self._clock, journal, dialects)
+
+    def _control_routes(self) -> Sequence[Route]:
+        if self._governor is None:
+            return ()
+        return ControlPages(self._governor, signing_secret=self._config.service.signing_secret).routes()
 
     def _listener(self, router: Router) -> Listener:
         limits = self._config.limits
@@ -252,6 +283,31 @@ class _Known:
     def __contains__(self, model: object) -> bool:
         models = self._known()
         return isinstance(models, list) and model in models
+
+
+def control_config(config: Config) -> ControllerConfig | None:
+    """Return what the controller is made with; None without intents. Raises InvalidConfigError."""
+    if not config.intents:
+        return None
+    catalogue = Catalogue(
+        Model(
+            name=model.name,
+            backend=model.backend,
+            quality=model.quality,
+            usd_per_mtok_in=model.price_in,
+            usd_per_mtok_out=model.price_out,
+            context_tokens=model.context,
+        )
+        for model in config.models
+    )
+    try:
+        intents: IntentSet = read_intents(config.intents, catalogue)
+    except InvalidIntentError as error:
+        lines = "\n".join(f"- {problem.pointer}: {problem.message}" for problem in error.problems)
+        raise InvalidConfigError(
+            f"the intents are not valid:\n{lines}", hint="see schemas/intent.v1.json"
+        ) from None
+    return ControllerConfig(catalogue, intents)
 
 
 def _key_ring(config: Config) -> KeyRing:

@@ -84,13 +84,19 @@ class BackendConfig(_Part):
     url: str
     api_key: str | None = None
     connections_max: Annotated[int, Field(ge=1, le=65_536)] = bounds.UPSTREAM_CONNECTIONS_MAX
+    dialect: Literal["llm-d>=0.11", "llm-d-0.9", "gaie", "vllm", "none"] = "none"
+    metrics_url: str | None = None
 
 
 class ModelConfig(_Part):
-    """A model, and the backend that serves it."""
+    """A model, the backend that serves it, and what a planner may know: US dollars per million tokens."""
 
     name: Annotated[str, Field(min_length=1, max_length=256)]
     backend: _Name
+    price_in: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    price_out: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    quality: Annotated[float, Field(ge=0, le=1)] = 1.0
+    context: Annotated[int, Field(ge=1, le=100_000_000)] = 131_072
 
 
 class LimitsConfig(_Part):
@@ -133,6 +139,8 @@ class Config(_Part):
     keys: tuple[KeyConfig, ...] = ()
     backends: tuple[BackendConfig, ...] = ()
     models: tuple[ModelConfig, ...] = ()
+    intents: tuple[dict[str, Any], ...] = ()
+    """As `schemas/intent.v1.json` says; read by the controller, which alone knows what they mean."""
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()
     service: ServiceConfig = ServiceConfig()

@@ -58,6 +58,7 @@ class Controller:
         self._sessions = Sessions()
         self._flights: dict[str, Flight] = {}
         self._queued: dict[str, tuple[Request, Plan]] = {}
+        self._replanned: dict[str, Snapshot] = {}
         self._number = 0
         self._ticked_s = now_s
         self.state: TickState = self._publish(now_s)
@@ -139,6 +140,7 @@ class Controller:
             return self.finish(request_id, Outcome("client_gone"), now_s)
         request, plan = queued
         self.deployments[plan.model].queue.remove(request_id)
+        self._replanned.pop(request_id, None)
         self.counts["cancelled"] += 1
         return settle_unsent(request_id, plan, "client_gone", now_s - request.arrived_s)
 
@@ -295,10 +297,11 @@ class Controller:
         if item.expires and now_s > item.deadline_s:
             return self._expired(request, plan, now_s)
         self._send(request, plan, now_s)
-        return Release(item.request_id, plan, waited_s)
+        return Release(item.request_id, plan, waited_s, self._replanned.pop(item.request_id, None))
 
     def _expired(self, request: Request, plan: Plan, now_s: float) -> Expiry:
         self.counts["expired"] += 1
+        self._replanned.pop(request.request_id, None)
         self._account(request).counts["expired"] += 1
         self._judged(request, met=False, now_s=now_s)
         waited_s = now_s - request.arrived_s
@@ -321,10 +324,12 @@ class Controller:
         request, old = self._queued[item.request_id]
         source = self.deployments[old.model]
         source.queue.remove(item.request_id)
-        plan = make_plan(request, self.snapshot(request, now_s))
+        snapshot = self.snapshot(request, now_s)
+        plan = make_plan(request, snapshot)
         if plan.disposition is Disposition.SHED or plan.model == old.model:
             source.queue.push(item)
             return
+        self._replanned[item.request_id] = snapshot
         target = self.deployments[plan.model]
         target.assigned(plan, request.intent.weight, None, now_s)
         self._account(request).counts["downgraded"] += 1

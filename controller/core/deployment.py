@@ -133,9 +133,13 @@ class Deployment:
         if self.in_flight == self.decoding:
             self._last_life_s = now_s
         self.in_flight += 1
-        self.prefill_tokens += own
+        if request.streamed:
+            self.prefill_tokens += own
+        else:
+            # nothing will be seen of it before its end: silence is no sign of a hang
+            self.decoding += 1
         self.breaker.sent(now_s)
-        ahead = own + (self.prefill_tokens - own) / self.model.replicas
+        ahead = own + max(self.prefill_tokens - own, 0) / self.model.replicas
         batch = self.in_flight / self.model.replicas
         return Flight(request, plan, self.model.name, now_s, ahead, batch, plan.prediction.cost_uusd)
 
@@ -155,7 +159,10 @@ class Deployment:
         self.in_flight -= 1
         self.breaker.result(failed=failed, now_s=now_s)
         if flight.first_s is None:
-            self._leave_prefill(flight)
+            if flight.request.streamed:
+                self._leave_prefill(flight)
+            else:
+                self.decoding -= 1
             return
         self.decoding -= 1
         if not failed and output_tokens > 1 and now_s > flight.first_s:

@@ -29,7 +29,6 @@ class Release:
     waited_s: float
     snapshot: Snapshot | None = None
     """Where the plan was made anew: what it was made from."""
-    request: Request | None = None
 
 
 @dataclass(frozen=True, slots=True)

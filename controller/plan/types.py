@@ -84,6 +84,8 @@ class Request:
     session: str | None = None
     deferrable: bool = False
     """The client said that it can wait (a batch route, `service_tier: flex`)."""
+    streamed: bool = True
+    """Whether its first token can be seen go by; the answer that is not streamed is silent to its end."""
 
 
 @dataclass(frozen=True, slots=True)

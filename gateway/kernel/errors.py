@@ -15,6 +15,9 @@
         UnsupportedMediaError   415  UNSUPPORTED_MEDIA_TYPE
       RefusedError            403  the policy said no; `code` is the deciding reason code
         NotTrustedError             of a gated function that therefore did not run; it carries the record
+      LoadError               the controller did not let it through; nothing was forwarded
+        ShedError             429  SHED                     refused at once: no permitted way to serve it now
+        ExpiredError          503  EXPIRED                  it waited until it could no longer be in time
       StoreError              503
         StoreUnavailableError   STORAGE_UNAVAILABLE           nothing was recorded, nothing forwarded
         StoreBusyError          STORAGE_BUSY                  the queue is full: back-pressure
@@ -172,6 +175,25 @@ class NotTrustedError(RefusedError):
             code=record["reason_codes"][0],
             hint=f"see decision {record['decision_id']}",
         )
+
+
+class LoadError(GatewayError):
+    """There is no room for the request as its intent declares it; it may come again."""
+
+    default_code = "SHED"
+    status = 429
+    retryable = True
+
+
+class ShedError(LoadError):
+    """Refused at once."""
+
+
+class ExpiredError(LoadError):
+    """Refused after it had waited."""
+
+    default_code = "EXPIRED"
+    status = 503
 
 
 class StoreError(GatewayError):

@@ -22,10 +22,11 @@ from gateway.kernel.errors import (
     UpstreamError,
 )
 from gateway.kernel.ids import IdSource
-from gateway.kernel.types import Fate
+from gateway.kernel.types import Fate, JSONObject
 from gateway.pipeline.exchange import START, TABLE, Command, Event, State, Transition
-from gateway.pipeline.journal import event_entry
-from gateway.pipeline.ports import Admitted, Answer, Client, Judge, Recorder
+from gateway.pipeline.govern import TURNED_AWAY, FailOpen, ending_of, turned_away
+from gateway.pipeline.journal import event_entry, retrieve
+from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge, Recorder
 from gateway.pipeline.sighting import (
     Observer,
     Sighting,
@@ -36,7 +37,6 @@ from gateway.pipeline.sighting import (
     refusal,
 )
 from gateway.records.types import Entry, EventEntry
-from gateway.store.port import Receipt
 from gateway.wire.errors import openai_error
 from gateway.wire.headers import relayed_response_headers
 from gateway.wire.openai import read_usage_of_body
@@ -60,6 +60,8 @@ class Surroundings:
     ids: IdSource
     observer: Observer
     deadlines: Deadlines
+    governor: FailOpen | None = None
+    """None without intents: then an exchange never hears of one."""
 
 
 _BODY_KEPT_BYTES_MAX: Final = 256 * 1024
@@ -73,8 +75,10 @@ class Exchange:
         "_admitted",
         "_answer",
         "_around",
+        "_asked",
         "_chunk",
         "_client",
+        "_fate",
         "_judge",
         "_kept",
         "_request_id",
@@ -88,6 +92,8 @@ class Exchange:
         self._around = around
         self._request_id = request_id
         self._admitted: Admitted | None = None
+        self._asked: Asked | None = None
+        self._fate: Fate | None = None
         self._answer: Answer | None = None
         self._watch: StreamWatch | None = None
         self._chunk = b""
@@ -126,6 +132,7 @@ class Exchange:
 
     async def _carry_out(self, transition: Transition) -> Event | None:
         event: Event | None = None
+        self._fate = transition.fate
         for command in transition.commands:
             at_once = self._AT_ONCE.get(command)
             if at_once is None:
@@ -143,6 +150,7 @@ class Exchange:
 
     def _finish(self) -> None:
         self._release()
+        self._tell_end(None)
         self.sighting.ended_s = self._around.clock.monotonic_s()
         self._around.observer.exchange_ended(self.sighting)
 
@@ -167,7 +175,29 @@ class Exchange:
             return self._note(error, Event.DECISION_FAILED)
         self._admitted = self.sighting.admitted = admitted
         self.sighting.decided_s = self._around.clock.monotonic_s()
-        return Event.PERMITTED if admitted.decision.forwardable else Event.HELD
+        if not admitted.decision.forwardable:
+            return Event.HELD
+        if self._around.governor is not None:
+            self._asked = self._judge.asked(admitted, arrived_s=self.sighting.began_s)
+        return Event.PERMITTED if self._asked is None else Event.GOVERNED
+
+    async def _admit(self) -> Event:
+        admitted, asked, governor = self._admitted, self._asked, self._around.governor
+        assert admitted is not None
+        assert asked is not None
+        assert governor is not None
+        terms = await governor.admit(asked)
+        if terms is None:
+            self._asked = None
+            return Event.UNGOVERNED
+        try:
+            admitted = self._judge.planned(admitted, terms)
+        except GatewayError as error:
+            return self._note(error, Event.DECISION_FAILED)
+        self._admitted = self.sighting.admitted = admitted
+        if terms.turn in TURNED_AWAY:
+            return self._note(turned_away(terms, asked.ticket), TURNED_AWAY[terms.turn])
+        return Event.ADMITTED if admitted.decision.forwardable else Event.HELD
 
     async def _persist(self) -> Event:
         assert self._admitted is not None
@@ -175,8 +205,9 @@ class Exchange:
 
     async def _persist_refusal(self) -> Event:
         assert self._admitted is not None
-        outcome = self._outcome(self._admitted, Fate.REFUSED)
-        return await self._commit((*self._admitted.entries, outcome), Fate.REFUSED)
+        assert self._fate is not None
+        outcome = self._outcome(self._admitted, self._fate)
+        return await self._commit((*self._admitted.entries, outcome), self._fate)
 
     async def _commit(self, entries: tuple[Entry, ...], fate: Fate | None = None) -> Event:
         try:
@@ -234,6 +265,8 @@ class Exchange:
             sighting.usage = self._watch.usage
             if sighting.first_content_s is None and self._watch.content_seen:
                 sighting.first_content_s = self._around.clock.monotonic_s()
+                if self._asked is not None and self._around.governor is not None:
+                    self._around.governor.first_token(self._asked)
         elif sighting.bytes_out <= _BODY_KEPT_BYTES_MAX:
             self._kept.append(data)
         await self._client.send_chunk(data)
@@ -274,7 +307,7 @@ class Exchange:
     async def _answer_refusal(self) -> None:
         assert self._admitted is not None
         await self._client.send_error(
-            refusal(self._admitted),
+            self.sighting.error or refusal(self._admitted),
             headers=own_headers(self.sighting, request_id=self._request_id),
         )
 
@@ -287,13 +320,21 @@ class Exchange:
         assert transition.fate is not None
         assert self._admitted is not None
         self.sighting.fate = transition.fate
-        outcome = self._outcome(self._admitted, transition.fate)
+        self._queue((self._outcome(self._admitted, transition.fate),))
+
+    def _settle_unsent(self, transition: Transition) -> None:
+        assert transition.fate is not None
+        assert self._admitted is not None
+        self.sighting.fate = transition.fate
+        self._queue((*self._admitted.entries, self._outcome(self._admitted, transition.fate)))
+
+    def _queue(self, entries: tuple[Entry, ...]) -> None:
         try:
-            receipt = self._around.recorder.submit((outcome,), reserved=True)
+            receipt = self._around.recorder.submit(entries, reserved=True)
         except StoreError:
             # The decision is on record without an outcome, and is marked unknown at the next start.
             return
-        receipt.add_done_callback(_retrieve)
+        receipt.add_done_callback(retrieve)
 
     def _relay_break(self, _: Transition) -> None:
         error = self.sighting.error or UpstreamBrokenError("the gateway is stopping")
@@ -305,19 +346,31 @@ class Exchange:
 
     def _outcome(self, admitted: Admitted, fate: Fate) -> EventEntry:
         around = self._around
+        data = outcome_data(self.sighting, fate, now_s=around.clock.monotonic_s())
+        if (control := self._tell_end(fate)) is not None:
+            data["control"] = control
         return event_entry(
             event_id=around.ids.new(),
             decision_id=admitted.decision.decision_id,
             tenant=admitted.tenant,
             at_ms=around.clock.wall_ms(),
             event_type="outcome",
-            data=outcome_data(self.sighting, fate, now_s=around.clock.monotonic_s()),
+            data=data,
         )
+
+    def _tell_end(self, fate: Fate | None) -> JSONObject | None:
+        """Tell the governor how it ended, once."""
+        asked, governor = self._asked, self._around.governor
+        if asked is None or governor is None:
+            return None
+        self._asked = None
+        return governor.ended(asked, ending_of(asked, self.sighting, fate, self._watch))
 
     _WAITING: ClassVar[Mapping[Command, Callable[[Exchange], Awaitable[Event | None]]]] = MappingProxyType(
         {
             Command.READ: _read,
             Command.DECIDE: _decide,
+            Command.ADMIT: _admit,
             Command.PERSIST: _persist,
             Command.PERSIST_REFUSAL: _persist_refusal,
             Command.FORWARD: _forward,
@@ -332,13 +385,8 @@ class Exchange:
         {
             Command.ABORT_BACKEND: _abort_backend,
             Command.SETTLE: _settle,
+            Command.SETTLE_UNSENT: _settle_unsent,
             Command.RELAY_BREAK: _relay_break,
         },
     )
     """What never waits, and so may still be done when the client has left or we are stopping."""
-
-
-def _retrieve(receipt: asyncio.Future[Receipt]) -> None:
-    """Take note of a failed outcome, so that the loop does not complain: readiness already says so."""
-    if not receipt.cancelled():
-        receipt.exception()

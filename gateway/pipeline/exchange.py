@@ -35,6 +35,8 @@ class State(_Name):
 
     READING = auto()
     DECIDING = auto()
+    ADMITTING = auto()
+    """Permitted, and waiting for its turn: only where intents are configured."""
     PERSISTING = auto()
     PERSISTING_REFUSAL = auto()
     FORWARDING = auto()
@@ -48,7 +50,15 @@ class Event(_Name):
     REQUEST_READ = auto()
     REQUEST_UNREADABLE = auto()
     PERMITTED = auto()
-    """The verdict is TRUST, or the mode is advisory."""
+    """The verdict is TRUST, or the mode is advisory; nobody governs the load."""
+    GOVERNED = auto()
+    """Permitted, and a governor has a say in when and how it is served."""
+    ADMITTED = auto()
+    """Its turn has come, under a plan that the policy permits as well."""
+    SHED = auto()
+    EXPIRED = auto()
+    UNGOVERNED = auto()
+    """The governor failed. It fails open: the request goes on as it came."""
     HELD = auto()
     DECISION_FAILED = auto()
     COMMITTED = auto()
@@ -72,9 +82,11 @@ class Command(_Name):
 
     READ = auto()
     DECIDE = auto()
+    ADMIT = auto()
+    """Plan the request and wait for its turn."""
     PERSIST = auto()
     PERSIST_REFUSAL = auto()
-    """The decision and its outcome `refused`, in one commit."""
+    """The decision and its outcome (refused, shed or expired), in one commit."""
     FORWARD = auto()
     RELAY_HEAD = auto()
     RELAY_CHUNK = auto()
@@ -84,6 +96,8 @@ class Command(_Name):
     ABORT_BACKEND = auto()
     SETTLE = auto()
     """Append the outcome event with the transition's fate, and hand the observation on."""
+    SETTLE_UNSENT = auto()
+    """Queue the decision and its outcome together: whoever asked does not wait for the commit any more."""
     ANSWER_ERROR = auto()
     ANSWER_REFUSAL = auto()
 
@@ -114,6 +128,11 @@ _CUT: Final = Transition(
 _UNPROMISED: Final = Transition(State.ENDED, (Command.ANSWER_ERROR,))
 """Nothing is on record and nothing was forwarded: the caller is told, and no fate is sealed."""
 
+
+def _turned_away(fate: Fate) -> Transition:
+    return Transition(State.PERSISTING_REFUSAL, (Command.PERSIST_REFUSAL,), fate)
+
+
 TABLE: Final[Mapping[tuple[State, Event], Transition]] = MappingProxyType(
     {
         (State.READING, Event.REQUEST_READ): Transition(State.DECIDING, (Command.DECIDE,)),
@@ -122,13 +141,26 @@ TABLE: Final[Mapping[tuple[State, Event], Transition]] = MappingProxyType(
         (State.READING, Event.CLIENT_LEFT): Transition(State.ENDED),
         (State.READING, Event.SHUT_DOWN): Transition(State.ENDED),
         (State.DECIDING, Event.PERMITTED): Transition(State.PERSISTING, (Command.PERSIST,)),
-        (State.DECIDING, Event.HELD): Transition(
-            State.PERSISTING_REFUSAL,
-            (Command.PERSIST_REFUSAL,),
-            Fate.REFUSED,
-        ),
+        (State.DECIDING, Event.HELD): _turned_away(Fate.REFUSED),
+        (State.DECIDING, Event.GOVERNED): Transition(State.ADMITTING, (Command.ADMIT,)),
         (State.DECIDING, Event.DECISION_FAILED): _UNPROMISED,
         (State.DECIDING, Event.FAULTED): _UNPROMISED,
+        (State.ADMITTING, Event.ADMITTED): Transition(State.PERSISTING, (Command.PERSIST,)),
+        (State.ADMITTING, Event.UNGOVERNED): Transition(State.PERSISTING, (Command.PERSIST,)),
+        (State.ADMITTING, Event.HELD): _turned_away(Fate.REFUSED),
+        (State.ADMITTING, Event.SHED): _turned_away(Fate.SHED),
+        (State.ADMITTING, Event.EXPIRED): _turned_away(Fate.EXPIRED),
+        (State.ADMITTING, Event.DECISION_FAILED): _UNPROMISED,
+        (State.ADMITTING, Event.FAULTED): _UNPROMISED,
+        # It was decided and it waited: that is on record, though nothing was forwarded.
+        (State.ADMITTING, Event.CLIENT_LEFT): Transition(
+            State.ENDED, (Command.SETTLE_UNSENT,), Fate.CLIENT_GONE
+        ),
+        (State.ADMITTING, Event.SHUT_DOWN): Transition(
+            State.ENDED,
+            (Command.SETTLE_UNSENT, Command.RELAY_BREAK),
+            Fate.CUT,
+        ),
         (State.PERSISTING, Event.COMMITTED): Transition(State.FORWARDING, (Command.FORWARD,)),
         (State.PERSISTING, Event.COMMIT_FAILED): _UNPROMISED,
         (State.PERSISTING, Event.FAULTED): _UNPROMISED,

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
 from gateway.engine.decide import Decision
 from gateway.kernel.canon import canonical_bytes
-from gateway.kernel.clock import rfc3339
+from gateway.kernel.clock import Clock, rfc3339
+from gateway.kernel.errors import StoreError
+from gateway.kernel.ids import IdSource
 from gateway.kernel.types import JSONObject, Tenant
-from gateway.records.types import DecisionEntry, EventEntry
+from gateway.records.types import ControlEntry, DecisionEntry, EventEntry
+from gateway.store.port import Receipt, Store
 
 
 def decision_entry(
@@ -65,3 +72,27 @@ def event_entry(
         event_type=event_type,
         body=body,
     )
+
+
+class ControlJournal:
+    """Keeps control records in the same ledger: ticks under pressure, epochs, changes of mode and intents."""
+
+    def __init__(self, store: Store, clock: Clock, ids: IdSource) -> None:
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+
+    def note(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Queue one record; nobody waits for it, and a store that is down says so by its readiness."""
+        entry = ControlEntry(self._ids.new(), self._clock.wall_ms(), kind, canonical_bytes(body))
+        try:
+            receipt = self._store.submit((entry,), reserved=True)
+        except StoreError:
+            return
+        receipt.add_done_callback(retrieve)
+
+
+def retrieve(receipt: asyncio.Future[Receipt]) -> None:
+    """Take note of a failed commit that nobody waits for, so that the loop does not complain."""
+    if not receipt.cancelled():
+        receipt.exception()

@@ -7,21 +7,23 @@ traffic becomes a DecisionRequest). It is made by us and therefore valid as made
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from gateway.auth.keys import Principal
-from gateway.engine.decide import Stamp, decide
+from gateway.engine.decide import Decision, Stamp, decide
 from gateway.kernel.canon import sha256_digest
 from gateway.kernel.clock import Clock
 from gateway.kernel.errors import ForbiddenError, InvalidRequestError, NotFoundError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import JSONObject, Tenant
-from gateway.live import Live
+from gateway.live import Live, Snapshot
 from gateway.pipeline.journal import decision_entry
-from gateway.pipeline.ports import Admitted, Backend
+from gateway.pipeline.ports import Admitted, Asked, Backend, Terms
+from gateway.records.types import DecisionEntry
 from gateway.wire.headers import forwarded_request_headers
-from gateway.wire.openai import LlmRequest, Operation, read_llm_request
+from gateway.wire.openai import LlmRequest, Operation, read_llm_request, read_steering
+from gateway.wire.rewrite import with_members
 
 
 class Catalogue(Protocol):
@@ -54,12 +56,34 @@ class Bench:
 
 
 _NO_MODEL: Final = ""
+_GOVERNED: Final = frozenset({Operation.CHAT, Operation.COMPLETION})
+"""What generates tokens, and so can be capped, switched and queued by its length."""
+_INTENT_HEADER: Final = b"x-lumyn-intent"
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What a decision was made from, so that it can be made again under a plan."""
+
+    facts: LlmRequest | None
+    request: JSONObject
+    snapshot: Snapshot
+    at_ms: int
 
 
 class LlmJudge:
     """Judges one request of one principal."""
 
-    __slots__ = ("_bench", "_headers", "_operation", "_path", "_principal", "_request_id", "_traceparent")
+    __slots__ = (
+        "_bench",
+        "_case",
+        "_headers",
+        "_operation",
+        "_path",
+        "_principal",
+        "_request_id",
+        "_traceparent",
+    )
 
     def __init__(
         self,
@@ -79,6 +103,7 @@ class LlmJudge:
         self._headers = headers
         self._request_id = request_id
         self._traceparent = traceparent
+        self._case: _Case | None = None
 
     def decide(self, body: bytes) -> Admitted:
         """Return the decided request.
@@ -105,26 +130,91 @@ class LlmJudge:
             settings=snapshot.engine,
             stamp=Stamp(bench.ids.new(), at_ms),
         )
+        self._case = _Case(facts, request, snapshot, at_ms)
         model = None if facts is None else facts.model
-        entry = decision_entry(
-            decision,
-            tenant=tenant,
-            at_ms=at_ms,
-            model=model,
-            correlation_id=self._request_id,
-            awaits_outcome=True,
-        )
         return Admitted(
             decision=decision,
             tenant=tenant,
             at_ms=at_ms,
-            entries=(entry,),
+            entries=(self._entry(decision, tenant, model, at_ms),),
             backend=backend,
             method="GET" if self._operation is Operation.MODELS else "POST",
             path=self._path,
             headers=self._forwarded(),
             body=body,
             model=model,
+        )
+
+    def asked(self, admitted: Admitted, *, arrived_s: float) -> Asked | None:
+        """Return what a governor is told of it; None for what generates nothing."""
+        facts = None if self._case is None else self._case.facts
+        if facts is None or self._operation not in _GOVERNED:
+            return None
+        steering = read_steering(admitted.body)
+        named = [value for name, value in self._headers if name.lower() == _INTENT_HEADER]
+        return Asked(
+            ticket=admitted.decision.decision_id,
+            intent=named[0].decode("latin-1") if len(named) == 1 else None,
+            permitted=self._principal.intents,
+            key=self._principal.name,
+            tenant=self._principal.tenant,
+            route=self._operation.path,
+            model=facts.model,
+            stream=facts.stream,
+            input_tokens=facts.estimated_input_tokens,
+            max_tokens=facts.max_tokens,
+            ceilings=steering.ceilings,
+            service_tier=steering.service_tier,
+            arrived_s=arrived_s,
+        )
+
+    def planned(self, admitted: Admitted, terms: Terms) -> Admitted:
+        """Return the request decided again, with the plan in its evidence, under the same id and instant.
+
+        The digest of the context stays that of the body as received. Where other bytes are forwarded
+        their digest stands beside the plan, so that what was judged is what is forwarded.
+        """
+        case = self._case
+        assert case is not None
+        assert case.facts is not None
+        goes = terms.turn == "admitted"
+        body = with_members(admitted.body, terms.fields) if goes and terms.fields else admitted.body
+        control = dict(terms.control)
+        if body is not admitted.body:
+            control["sent_digest"] = sha256_digest(body)
+        request = {**case.request, "evidence": case.request["evidence"] | _planned_evidence(terms, goes=goes)}
+        decision = decide(
+            request,
+            policies=case.snapshot.policies,
+            advice=case.snapshot.advise(request),
+            settings=case.snapshot.engine,
+            stamp=Stamp(admitted.decision.decision_id, case.at_ms),
+            extensions={"control": control},
+        )
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in terms.headers]
+        return replace(
+            admitted,
+            decision=decision,
+            entries=(self._entry(decision, admitted.tenant, case.facts.model, case.at_ms),),
+            backend=self._serving(terms.model, admitted.backend) if goes else admitted.backend,
+            headers=(*admitted.headers, *headers) if goes else admitted.headers,
+            body=body,
+            model=terms.model if goes else admitted.model,
+            actions=terms.actions,
+        )
+
+    def _serving(self, model: str, asked: Backend) -> Backend:
+        """Return who serves the planned model; whom the request asked for where nobody else is known."""
+        return self._bench.catalogue.backend_of(model) or asked
+
+    def _entry(self, decision: Decision, tenant: Tenant, model: str | None, at_ms: int) -> DecisionEntry:
+        return decision_entry(
+            decision,
+            tenant=tenant,
+            at_ms=at_ms,
+            model=model,
+            correlation_id=self._request_id,
+            awaits_outcome=True,
         )
 
     def _facts(self, body: bytes) -> LlmRequest | None:
@@ -191,4 +281,13 @@ def _evidence(facts: LlmRequest | None) -> JSONObject:
     }
     if facts.max_tokens is not None:
         evidence["max_tokens"] = facts.max_tokens
+    return evidence
+
+
+def _planned_evidence(terms: Terms, *, goes: bool) -> JSONObject:
+    evidence: JSONObject = {"intent": terms.intent, "service_class": terms.service_class}
+    if goes:
+        evidence["planned_model"] = terms.model
+        if terms.max_tokens is not None:
+            evidence["planned_max_tokens"] = terms.max_tokens
     return evidence

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.engine.decide import Decision
 from gateway.kernel.errors import GatewayError
-from gateway.kernel.types import Tenant
+from gateway.kernel.types import JSONObject, Tenant
 from gateway.records.types import Entry
 from gateway.store.port import Receipt
 
@@ -134,8 +134,128 @@ class Admitted:
     path: str
     headers: Sequence[tuple[bytes, bytes]]
     body: bytes
-    """The very bytes that were judged."""
+    """The very bytes that are forwarded: as they came, or with the fields that the decision names."""
     model: str | None
+    """The model that serves it."""
+    actions: tuple[str, ...] = ()
+    """What the governor did to it, in the words of records and headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a governor is told of a permitted request: names and counts, no text."""
+
+    ticket: str
+    """The decision's id: unlike a client's request id it is never used twice."""
+    intent: str | None
+    """The intent that the client names."""
+    permitted: tuple[str, ...]
+    """Shell-style patterns of the intents that its key may use."""
+    key: str
+    tenant: str | None
+    route: str
+    model: str
+    stream: bool
+    input_tokens: int
+    max_tokens: int | None
+    ceilings: Mapping[str, int]
+    """The fields of the body that bound the answer, as they are there."""
+    service_tier: str | None
+    arrived_s: float
+    """Of the monotonic clock."""
+
+
+class Terms(Protocol):
+    """A governor's answer: whether, and under which terms, a request may leave."""
+
+    @property
+    def turn(self) -> str:
+        """`admitted`, `shed` or `expired`."""
+        ...
+
+    @property
+    def intent(self) -> str:
+        """The name of the intent that covers it."""
+        ...
+
+    @property
+    def service_class(self) -> str:
+        """The class of that intent."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The model that is to serve it."""
+        ...
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The cap on the answer; None leaves the request as it is."""
+        ...
+
+    @property
+    def fields(self) -> Mapping[str, int | str]:
+        """The top-level fields of the body to set; empty forwards the bytes as they came."""
+        ...
+
+    @property
+    def headers(self) -> Sequence[tuple[str, str]]:
+        """Headers to add."""
+        ...
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """What was done, in the words of records and headers."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why, in a sentence."""
+        ...
+
+    @property
+    def retry_after_s(self) -> float:
+        """When a request that was turned away may come again."""
+        ...
+
+    @property
+    def control(self) -> JSONObject:
+        """What stands under `extensions.control` of the record."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an admitted request ended, for the governor."""
+
+    fate: str | None
+    """None where nothing came of it and nothing was recorded."""
+    forwarded: bool
+    status: int | None
+    error: str | None
+    """The code of the error, where one ended it."""
+    input_tokens: int | None
+    output_tokens: int
+    """By the backend's usage, else by the events of its stream."""
+    cached_tokens: int
+    truncated: bool
+    """The answer is as long as the client allowed, so it might have been longer."""
+
+
+class Governor(Protocol):
+    """Who keeps latency and cost within what was declared. May raise anything: it is not trusted to work."""
+
+    async def admit(self, asked: Asked) -> Terms:
+        """Plan a request and wait for its turn. A cancelled caller leaves nothing behind."""
+        ...
+
+    def first_token(self, ticket: str) -> None:
+        """The first content of an admitted request went by."""
+        ...
+
+    def ended(self, ticket: str, ending: Ending) -> JSONObject | None:
+        """Take note of an end; return prediction against observation, None where it was never sent."""
+        ...
 
 
 class Judge(Protocol):
@@ -143,4 +263,12 @@ class Judge(Protocol):
 
     def decide(self, body: bytes) -> Admitted:
         """Return the decided request. Raises RequestError where the body is no request."""
+        ...
+
+    def asked(self, admitted: Admitted, *, arrived_s: float) -> Asked | None:
+        """Return what a governor is told of it; None where there is nothing to govern."""
+        ...
+
+    def planned(self, admitted: Admitted, terms: Terms) -> Admitted:
+        """Return the request decided again, under these terms, with the same id. Raises GatewayError."""
         ...

@@ -69,6 +69,8 @@ def own_headers(sighting: Sighting, *, request_id: str) -> list[tuple[str, str]]
     headers.append(("x-lumyn-verdict", admitted.decision.verdict.value))
     if admitted.model:
         headers.append(("x-lumyn-model", _printable(admitted.model)))
+    if admitted.actions:
+        headers.append(("x-lumyn-actions", ",".join(admitted.actions)))
     if (overhead_us := micros(sighting.began_s, sighting.forwarded_s)) is not None:
         headers.append(("x-lumyn-overhead-ms", f"{overhead_us / 1000:.3f}"))
     return headers

@@ -74,6 +74,25 @@ def read_llm_request(operation: Operation, body: bytes) -> LlmRequest:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """The fields of a checked body that a plan has to know as they are."""
+
+    ceilings: dict[str, int]
+    service_tier: str | None
+
+
+def read_steering(body: bytes) -> Steering:
+    """Read the ceilings and the tier of a body that `read_llm_request` has let pass."""
+    value = orjson.loads(body)
+    names = ("max_completion_tokens", "max_tokens")
+    tier = value.get("service_tier")
+    return Steering(
+        ceilings={name: value[name] for name in names if _is_count(value.get(name))},
+        service_tier=tier if isinstance(tier, str) else None,
+    )
+
+
 def read_usage(value: JSON) -> JSONObject | None:
     """Return the token counts of a `usage` object as our records name them, or None where it is none."""
     if not isinstance(value, dict):

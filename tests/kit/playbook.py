@@ -24,7 +24,8 @@ from gateway.kernel.errors import GatewayError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import NO_TENANT, JSONObject, Mode, Verdict
 from gateway.pipeline.drive import Deadlines, Exchange, Surroundings
-from gateway.pipeline.ports import Admitted
+from gateway.pipeline.govern import FailOpen
+from gateway.pipeline.ports import Admitted, Asked, Ending, Terms
 from gateway.pipeline.sighting import Sighting
 from gateway.records.types import DecisionEntry, Entry, EventEntry
 from gateway.store.port import Receipt
@@ -93,6 +94,40 @@ def verdict(kind: Verdict = Verdict.TRUST, mode: Mode = Mode.ENFORCE, **changed:
     return replace(made, **changed)
 
 
+@dataclass(frozen=True)
+class Planned:
+    """A governor's answer: by default another model and a cap."""
+
+    turn: str = "admitted"
+    intent: str = "chat"
+    service_class: str = "standard"
+    model: str = "small"
+    max_tokens: int | None = 9
+    fields: Any = field(default_factory=lambda: {"model": "small", "max_tokens": 9})
+    headers: Any = (("x-llm-d-inference-objective", "standard"),)
+    actions: tuple[str, ...] = ("MODEL_SWITCHED", "TOKENS_CAPPED")
+    reason: str = "switched m -> small"
+    retry_after_s: float = 0.0
+    control: Any = field(default_factory=lambda: {"intent": "chat"})
+
+
+ASKED = Asked(
+    ticket="t",
+    intent=None,
+    permitted=("*",),
+    key="local",
+    tenant=None,
+    route="/v1/chat/completions",
+    model="m",
+    stream=False,
+    input_tokens=3,
+    max_tokens=None,
+    ceilings={},
+    service_tier=None,
+    arrived_s=0.0,
+)
+
+
 class _Backend:
     name = "pool-a"
     ports: Any = None
@@ -124,6 +159,8 @@ class _Ports:
     endings: list[Sighting] = field(default_factory=list)
     connected: bool = True
     task: asyncio.Task[None] | None = None
+    told: list[Any] = field(default_factory=list)
+    """What the governor was told: endings, and `first token`."""
 
     def _reply(self, call: str) -> Any:
         at = len(self.heard)
@@ -186,6 +223,27 @@ class _Ports:
         admitted: Admitted = verdict() if got is None else got
         admitted.backend.ports = self  # type: ignore[attr-defined]
         return admitted
+
+    def asked(self, admitted: Admitted, *, arrived_s: float) -> Asked | None:
+        del admitted, arrived_s
+        return ASKED
+
+    def planned(self, admitted: Admitted, terms: Terms) -> Admitted:
+        got = self.at_once(f"plan {terms.turn}")
+        return replace(admitted if got is None else got, model=terms.model, actions=terms.actions)
+
+    async def admit(self, asked: Asked) -> Terms:
+        del asked
+        got: Terms | None = await self.waits("admit")
+        return Planned() if got is None else got
+
+    def first_token(self, ticket: str) -> None:
+        self.told.append(f"first token of {ticket}")
+
+    def ended(self, ticket: str, ending: Ending) -> JSONObject | None:
+        del ticket
+        self.told.append(ending)
+        return {"met": True} if ending.forwarded else None
 
     def submit(self, entries: Sequence[Entry], *, reserved: bool = False) -> asyncio.Future[Receipt]:
         call = ("queue " if reserved else "commit ") + " + ".join(map(_entry_name, entries))
@@ -269,13 +327,13 @@ class Playbook:
         self.script[-1] = (self.script[-1][0], reply)
         return self
 
-    async def play(self) -> Played:
+    async def play(self, *, governed: bool = False) -> Played:
         """Run the exchange and hold what it did against the script, call by call."""
-        played = await self.run()
+        played = await self.run(governed=governed)
         assert played.heard == [call for call, _ in self.script]
         return played
 
-    async def run(self) -> Played:
+    async def run(self, *, governed: bool = False) -> Played:
         """Run the exchange along the script's replies, whatever it asks."""
         ports = _Ports(self.script)
         around = Surroundings(
@@ -284,6 +342,7 @@ class Playbook:
             ids=IdSource(ports.clock, CountedRandomness(7)),
             observer=ports,
             deadlines=Deadlines(first_byte_s=30.0, idle_s=5.0),
+            governor=FailOpen(ports, ports) if governed else None,
         )
         exchange = Exchange(ports, ports, around, request_id="req-1")
         ports.task = asyncio.get_running_loop().create_task(exchange.run())

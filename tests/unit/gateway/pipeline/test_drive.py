@@ -17,7 +17,7 @@ from gateway.kernel.errors import (
     UpstreamUnreachableError,
 )
 from gateway.kernel.types import Fate, Mode, Verdict
-from gateway.pipeline.drive import _retrieve
+from gateway.pipeline.journal import retrieve
 from gateway.store.port import Receipt
 from tests.kit.playbook import (
     LEAVES,
@@ -321,10 +321,10 @@ async def test_an_outcome_whose_receipt_is_cancelled_is_no_fault() -> None:
     """A loop that ends cancels what is left; nobody is told of a fault."""
     waiter: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
     waiter.cancel()
-    _retrieve(waiter)
+    retrieve(waiter)
     failed: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
     failed.set_exception(StoreUnavailableError("gone"))
-    _retrieve(failed)
+    retrieve(failed)
 
 
 async def test_header_values_are_relayed_as_they_came() -> None:

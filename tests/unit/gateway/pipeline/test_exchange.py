@@ -10,8 +10,8 @@ from gateway.kernel.types import Fate
 from gateway.pipeline.exchange import START, TABLE, Command, Event, Path, State, mermaid, paths
 
 ALL = tuple(paths())
-NEVER_WAITS = {Command.ABORT_BACKEND, Command.SETTLE, Command.RELAY_BREAK}
-RECORDS_A_FATE = {Command.SETTLE, Command.PERSIST_REFUSAL}
+NEVER_WAITS = {Command.ABORT_BACKEND, Command.SETTLE, Command.SETTLE_UNSENT, Command.RELAY_BREAK}
+RECORDS_A_FATE = {Command.SETTLE, Command.SETTLE_UNSENT, Command.PERSIST_REFUSAL}
 ANSWERS = {
     Command.RELAY_END,
     Command.RELAY_BREAK,
@@ -21,7 +21,15 @@ ANSWERS = {
 
 HAPPENS: dict[State, set[Event]] = {
     State.READING: {Event.REQUEST_READ, Event.REQUEST_UNREADABLE},
-    State.DECIDING: {Event.PERMITTED, Event.HELD, Event.DECISION_FAILED},
+    State.DECIDING: {Event.PERMITTED, Event.GOVERNED, Event.HELD, Event.DECISION_FAILED},
+    State.ADMITTING: {
+        Event.ADMITTED,
+        Event.UNGOVERNED,
+        Event.HELD,
+        Event.SHED,
+        Event.EXPIRED,
+        Event.DECISION_FAILED,
+    },
     State.PERSISTING: {Event.COMMITTED, Event.COMMIT_FAILED},
     State.PERSISTING_REFUSAL: {Event.COMMITTED, Event.COMMIT_FAILED},
     State.FORWARDING: {Event.HEAD_ARRIVED, Event.BACKEND_FAILED},
@@ -43,7 +51,8 @@ def queued(path: Path) -> bool:
         return False
     if Event.COMMITTED in path.events:
         return True
-    return Event.PERMITTED in path.events and path.events[-1] in INTERRUPTS
+    decided = {Event.PERMITTED, Event.GOVERNED} & set(path.events)
+    return bool(decided) and path.events[-1] in INTERRUPTS
 
 
 def test_there_are_many_paths() -> None:
@@ -89,12 +98,31 @@ def test_what_was_never_recorded_has_no_settlement() -> None:
 
 
 def test_a_settlement_knows_its_fate() -> None:
-    """SETTLE stands only in transitions that say which fate, and in no other stands a fate but HELD's."""
-    for key, found in TABLE.items():
-        assert (Command.SETTLE in found.commands) == (found.fate is not None) or key == (
-            State.DECIDING,
-            Event.HELD,
-        )
+    """What records a fate stands in transitions that say which, and no other transition has one."""
+    for found in TABLE.values():
+        assert bool(RECORDS_A_FATE & set(found.commands)) == (found.fate is not None)
+
+
+def test_who_was_turned_away_was_never_forwarded() -> None:
+    """Shed, expired and held requests commit decision and fate together, and no backend hears of them."""
+    for path in ALL:
+        if {Event.SHED, Event.EXPIRED, Event.HELD} & set(path.events):
+            assert Command.PERSIST_REFUSAL in path.commands
+            assert not {Command.FORWARD, Command.PERSIST} & set(path.commands)
+
+
+def test_without_a_governor_nothing_is_new() -> None:
+    """A path that never meets a governor has the commands that it had before there was one."""
+    direct = [path for path in ALL if Event.PERMITTED in path.events]
+    assert direct
+    for path in direct:
+        assert path.commands[:3] == (Command.READ, Command.DECIDE, Command.PERSIST)
+        assert Command.ADMIT not in path.commands
+
+
+def test_a_failing_governor_changes_nothing() -> None:
+    """Behind UNGOVERNED the request goes on exactly as an admitted one does."""
+    assert TABLE[State.ADMITTING, Event.UNGOVERNED] == TABLE[State.ADMITTING, Event.ADMITTED]
 
 
 def test_who_is_not_there_is_not_waited_for() -> None:
@@ -141,6 +169,10 @@ def test_a_broken_answer_never_looks_whole() -> None:
         (State.FORWARDING, Event.CLIENT_LEFT, Fate.CLIENT_GONE),
         (State.PERSISTING, Event.CLIENT_LEFT, Fate.CLIENT_GONE),
         (State.DECIDING, Event.HELD, Fate.REFUSED),
+        (State.ADMITTING, Event.HELD, Fate.REFUSED),
+        (State.ADMITTING, Event.SHED, Fate.SHED),
+        (State.ADMITTING, Event.EXPIRED, Fate.EXPIRED),
+        (State.ADMITTING, Event.CLIENT_LEFT, Fate.CLIENT_GONE),
     ],
 )
 def test_fates(state: State, event: Event, fate: Fate) -> None:

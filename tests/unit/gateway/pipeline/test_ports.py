@@ -7,9 +7,11 @@ import dataclasses
 
 import pytest
 
+from controller.governor import Governor as ControllerGovernor
+from controller.governor import Terms as ControllerTerms
 from gateway.listener.client import HttpClient
 from gateway.pipeline.judge import LlmJudge
-from gateway.pipeline.ports import Admitted, Answer, Backend, Client, Judge, Recorder
+from gateway.pipeline.ports import Admitted, Answer, Backend, Client, Governor, Judge, Recorder, Terms
 from gateway.store.sqlite import SqliteStore
 from gateway.upstream.backend import HttpBackend
 from gateway.upstream.catalogue import LocalAnswer, ModelCatalogue
@@ -24,6 +26,8 @@ PAIRS = [
     (Backend, ModelCatalogue),
     (Client, HttpClient),
     (Judge, LlmJudge),
+    (Governor, ControllerGovernor),
+    (Terms, ControllerTerms),
 ]
 
 

@@ -1,0 +1,373 @@
+"""The loop as a gateway sees it: names and counts of a request in, terms and a control part out.
+
+It joins intents, loop and translation, and writes what a record holds of a plan. It knows nothing of the
+gateway: `Asked` and `Ending` are the shapes that it needs. Faults are counted, free the slot and are raised;
+the caller passes its request through.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+from controller.core import Controller, Outcome
+from controller.intent import Intent, Subject
+from controller.llmd.translate import Constraints, Dialect, Endpoint, Surroundings, translate
+from controller.loop import Admission, Loop
+from controller.plan import Disposition, Mode, Plan, Request, Snapshot, TickState, digest, plain
+from controller.plan.explain import why
+from controller.ports import Clock, Journal
+from controller.verify import Settlement
+
+ROUTES: Final[Mapping[str, Endpoint]] = {
+    "/v1/chat/completions": Endpoint.CHAT,
+    "/v1/completions": Endpoint.COMPLETIONS,
+}
+MODES: Final = (Mode.ACTIVE, Mode.SHADOW, Mode.BYPASS)
+"""What an operator may set; `guarded` is the guard's own."""
+_OVERLOADED: Final = frozenset({429, 503})
+"""The backend had no room: it is not broken, and the request may come again."""
+_TICKS_KEPT: Final = 64
+"""Ticks whose state is known to be in the ledger: half a minute, longer than any request plans with one."""
+_NOBODY: Final = frozenset({""})
+"""The intents of a key whose patterns match none: no intent has an empty name."""
+
+
+class Asked(Protocol):
+    """What is known of a request. Counts only."""
+
+    @property
+    def ticket(self) -> str: ...  # noqa: D102  as `gateway.pipeline.ports.Asked` says, and so below
+    @property
+    def intent(self) -> str | None: ...  # noqa: D102
+    @property
+    def permitted(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def key(self) -> str: ...  # noqa: D102
+    @property
+    def tenant(self) -> str | None: ...  # noqa: D102
+    @property
+    def route(self) -> str: ...  # noqa: D102
+    @property
+    def model(self) -> str: ...  # noqa: D102
+    @property
+    def stream(self) -> bool: ...  # noqa: D102
+    @property
+    def input_tokens(self) -> int: ...  # noqa: D102
+    @property
+    def max_tokens(self) -> int | None: ...  # noqa: D102
+    @property
+    def ceilings(self) -> Mapping[str, int]: ...  # noqa: D102
+    @property
+    def service_tier(self) -> str | None: ...  # noqa: D102
+    @property
+    def arrived_s(self) -> float: ...  # noqa: D102
+
+
+class Ending(Protocol):
+    """How it ended."""
+
+    @property
+    def fate(self) -> str | None: ...  # noqa: D102  as `gateway.pipeline.ports.Ending` says, and so below
+    @property
+    def forwarded(self) -> bool: ...  # noqa: D102
+    @property
+    def status(self) -> int | None: ...  # noqa: D102
+    @property
+    def error(self) -> str | None: ...  # noqa: D102
+    @property
+    def input_tokens(self) -> int | None: ...  # noqa: D102
+    @property
+    def output_tokens(self) -> int: ...  # noqa: D102
+    @property
+    def cached_tokens(self) -> int: ...  # noqa: D102
+    @property
+    def truncated(self) -> bool: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Whether, and under which terms, a request may leave; see `gateway.pipeline.ports.Terms`."""
+
+    turn: str
+    intent: str
+    service_class: str
+    model: str
+    max_tokens: int | None
+    fields: Mapping[str, int | str]
+    headers: tuple[tuple[str, str], ...]
+    actions: tuple[str, ...]
+    reason: str
+    retry_after_s: float
+    control: dict[str, Any]
+
+
+class Ledger:
+    """A journal that holds the state of a tick once, whoever notes it first."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._ticks: deque[str] = deque(maxlen=_TICKS_KEPT)
+
+    def note(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Pass a record on."""
+        if kind == "tick":
+            self._ticks.append(body["digest"])
+        self._journal.note(kind, body)
+
+    def hold(self, state: TickState, state_digest: str) -> None:
+        """See that the state that a stored plan was made from is in the ledger."""
+        if state_digest not in self._ticks:
+            self.note("tick", {"digest": state_digest, "state": plain(state), "changes": []})
+
+
+class Governor:
+    """One controller for one gateway; see the module."""
+
+    def __init__(
+        self, controller: Controller, clock: Clock, journal: Journal, dialects: Mapping[str, Dialect]
+    ) -> None:
+        """`dialects` names what each backend understands."""
+        self._ledger = Ledger(journal)
+        self.loop = Loop(controller, clock, self._ledger)
+        self._controller = controller
+        self._clock = clock
+        self._dialects = dict(dialects)
+        self._tick: tuple[TickState, str] | None = None
+        self._permitted = lru_cache(maxsize=1024)(self._match_names)
+
+    # --- requests --------------------------------------------------------------------------------
+
+    async def admit(self, asked: Asked) -> Terms:
+        """Plan a request and wait for its turn."""
+        try:
+            intent = self._intent(asked)
+            request = self._request(asked, intent)
+            admission = await self.loop.admit(request)
+            return self._terms(asked, intent, admission)
+        except Exception:
+            self._controller.tally.decided(raised=True)
+            self.loop.finish(asked.ticket, Outcome("client_gone"))
+            raise
+
+    def first_token(self, ticket: str) -> None:
+        """The first content of a request went by."""
+        self.loop.first_token(ticket)
+
+    def ended(self, ticket: str, ending: Ending) -> dict[str, Any] | None:
+        """Take note of an end; return prediction against observation."""
+        outcome = Outcome(
+            status=_status(ending),
+            output_tokens=ending.output_tokens,
+            input_tokens=ending.input_tokens,
+            cached_tokens=ending.cached_tokens,
+            truncated=ending.truncated,
+        )
+        settlement = self.loop.finish(ticket, outcome)
+        return None if settlement is None else _observed(settlement)
+
+    # --- operators -------------------------------------------------------------------------------
+
+    def intents(self) -> list[dict[str, Any]]:
+        """Return one report per intent."""
+        return [plain(report) for report in self._controller.reports(self._clock.monotonic_s())]
+
+    def control(self) -> dict[str, Any]:
+        """Return prices, limits, queue and mode as of now."""
+        controller = self._controller
+        last = self.loop.last_tick
+        return {
+            "mode": controller.state.mode.value,
+            "operator_mode": controller.operator_mode.value,
+            "tick": controller.state.number,
+            "config_digest": controller.config.digest,
+            "in_flight": controller.in_flight,
+            "queued": controller.queued,
+            "counts": dict(controller.counts),
+            "models": plain(controller.state.models),
+            "epochs_opened": [] if last is None else plain(last.opened),
+            "epochs_closed": [] if last is None else plain(last.closed),
+        }
+
+    def set_mode(self, mode: str) -> bool:
+        """Follow the operator; False for a mode that is not one of `MODES`."""
+        wanted = next((known for known in MODES if known.value == mode), None)
+        if wanted is not None:
+            self.loop.set_mode(wanted)
+        return wanted is not None
+
+    # --- the inside ------------------------------------------------------------------------------
+
+    def _match_names(self, digest_: str, patterns: tuple[str, ...]) -> frozenset[str]:
+        del digest_  # part of the key: other intents, other names
+        names = [intent.name for intent in self._controller.config.intents.intents]
+        matched = {name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)}
+        return frozenset(matched) or _NOBODY
+
+    def _intent(self, asked: Asked) -> Intent:
+        intents = self._controller.config.intents
+        chosen = intents.select(
+            Subject(key=asked.key, tenant=asked.tenant, route=asked.route, model=asked.model),
+            wanted=asked.intent,
+            permitted=self._permitted(intents.digest, asked.permitted),
+            service_tier=asked.service_tier,
+        )
+        if asked.stream:
+            return chosen
+        # who is not shown the first token cannot be promised it; the whole answer has its own target
+        return replace(chosen, latency=replace(chosen.latency, ttft_ms=None))
+
+    def _request(self, asked: Asked, intent: Intent) -> Request:
+        return Request(
+            request_id=asked.ticket,
+            intent=intent,
+            model=asked.model,
+            input_tokens=asked.input_tokens,
+            arrived_s=asked.arrived_s,
+            max_tokens=asked.max_tokens,
+            tenant=asked.tenant or "",
+            route=asked.route,
+            deferrable=asked.service_tier == "flex",
+            streamed=asked.stream,
+        )
+
+    def _terms(self, asked: Asked, intent: Intent, admission: Admission) -> Terms:
+        plan = admission.plan
+        shed = plan.disposition is Disposition.SHED
+        turn = "admitted" if admission.admitted else "shed" if shed else "expired"
+        goes = self._constraints(asked, intent, plan) if admission.admitted else None
+        control = self._control(admission, intent)
+        actions = [action.kind.value for action in plan.actions]
+        if turn == "expired":
+            actions.append("EXPIRED")
+            control["actions"].append({"kind": "EXPIRED", "reason": admission.reason})
+        return Terms(
+            turn=turn,
+            intent=intent.name,
+            service_class=intent.service_class.value,
+            model=plan.model,
+            max_tokens=plan.max_tokens,
+            fields={} if goes is None else goes.set_fields,
+            headers=() if goes is None else tuple(goes.headers.items()),
+            actions=tuple(actions),
+            reason=admission.reason or why(plan),
+            retry_after_s=plan.retry_after_s,
+            control=control,
+        )
+
+    def _constraints(self, asked: Asked, intent: Intent, plan: Plan) -> Constraints:
+        model = self._controller.config.catalogue.get(plan.model)
+        around = Surroundings(
+            dialect=Dialect.NONE if model is None else self._dialects.get(model.backend, Dialect.NONE),
+            endpoint=ROUTES[asked.route],
+            tenant=asked.tenant or "",
+            elapsed_ms=(self._clock.monotonic_s() - asked.arrived_s) * 1000,
+            body={"model": asked.model, **asked.ceilings},
+        )
+        return translate(plan, intent, around)
+
+    def _control(self, admission: Admission, intent: Intent) -> dict[str, Any]:
+        plan, submission = admission.plan, admission.submission
+        snapshot = submission.snapshot
+        if admission.release is not None and admission.release.snapshot is not None:
+            snapshot = admission.release.snapshot
+        tick_digest = self._tick_digest(snapshot.tick)
+        seen = _seen(snapshot, tick_digest)
+        control: dict[str, Any] = {
+            "intent": intent.name,
+            "service_class": intent.service_class.value,
+            "mode": snapshot.mode.value,
+            "snapshot_digest": digest(seen),
+            "actions": plain(plan.actions),
+            "plan": _lean(plan),
+        }
+        if submission.shadow is not None:
+            control["shadow"] = {
+                "actions": plain(submission.shadow.actions),
+                "plan": _lean(submission.shadow),
+            }
+        if plan.pressed:
+            # all that a replay needs: the tick's own state stands once in the ledger, under its digest
+            self._ledger.hold(snapshot.tick, tick_digest)
+            control |= {
+                "options": plain(plan.options),
+                "request": plain(submission.request),
+                "snapshot": seen,
+            }
+        return control
+
+    def _tick_digest(self, state: TickState) -> str:
+        if self._tick is None or self._tick[0] is not state:
+            self._tick = (state, digest(state))
+        return self._tick[1]
+
+
+_LEAN: Final = tuple(field.name for field in fields(Plan) if field.name not in {"actions", "options"})
+
+
+def _lean(plan: Plan) -> dict[str, Any]:
+    """Return a plan without what stands beside it or is stored under pressure only."""
+    return {name: plain(getattr(plan, name)) for name in _LEAN}
+
+
+def _seen(snapshot: Snapshot, tick_digest: str) -> dict[str, Any]:
+    """Return a snapshot with its tick by digest."""
+    seen = {
+        field.name: plain(getattr(snapshot, field.name)) for field in fields(Snapshot) if field.name != "tick"
+    }
+    return {"tick_digest": tick_digest, **seen}
+
+
+def stored_case(control: Mapping[str, Any], tick: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """Return the request, snapshot and plan of a stored control part, as `core.replay` takes them.
+
+    `tick` is the state that the ledger holds under the part's `tick_digest`.
+    """
+    snapshot = {name: value for name, value in control["snapshot"].items() if name != "tick_digest"}
+    plan = {**control["plan"], "actions": control["actions"], "options": control["options"]}
+    return control["request"], {**snapshot, "tick": tick}, plan
+
+
+def _status(ending: Ending) -> str:
+    """Return the controller's word for an end; `client_gone` is one that says nothing of the model."""
+    if ending.fate == "complete":
+        return "complete"
+    if not ending.forwarded or ending.fate in {None, "client_gone"}:
+        return "client_gone"
+    if ending.status in _OVERLOADED:
+        return "rejected"
+    if ending.error == "UPSTREAM_TIMEOUT":
+        return "timeout"
+    theirs = ending.status is not None and 400 <= ending.status < 500
+    stopped = ending.fate == "cut" and ending.error is None
+    return "client_gone" if theirs or stopped else "failed"
+
+
+def _observed(settlement: Settlement) -> dict[str, Any]:
+    """Return prediction against observation in whole microseconds and micro-dollars."""
+    ttft, e2e, cost = settlement.ttft_ratio, settlement.e2e_ratio, settlement.cost_ratio
+    facts = {
+        "met": settlement.met,
+        "missed": list(settlement.missed),
+        "queue_wait_us": _micros(settlement.queue_wait_s),
+        "ttft_us": _micros(settlement.ttft_s),
+        "e2e_us": _micros(settlement.e2e_s),
+        "output_tokens": settlement.output_tokens,
+        "cost_uusd": settlement.cost_uusd,
+        "predicted_ttft_us": _micros(_predicted(settlement.ttft_s, ttft)),
+        "predicted_e2e_us": _micros(_predicted(settlement.e2e_s, e2e)),
+        "predicted_cost_uusd": None if cost is None else round(settlement.cost_uusd / cost),
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _predicted(observed_s: float | None, ratio: float | None) -> float | None:
+    return None if observed_s is None or ratio is None else observed_s / ratio
+
+
+def _micros(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1e6)

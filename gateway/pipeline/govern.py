@@ -1,0 +1,80 @@
+"""What passes between an exchange and its governor. The governor fails open, the gate fails closed.
+
+Nothing here may let a fault of the governor reach an exchange: it is told to the observer, and the request
+goes on as if nobody governed.
+"""
+
+from __future__ import annotations
+
+from gateway.kernel.errors import ExpiredError, LoadError, ShedError
+from gateway.kernel.types import Fate, JSONObject
+from gateway.pipeline.exchange import Event
+from gateway.pipeline.ports import Asked, Ending, Governor, Terms
+from gateway.pipeline.sighting import Observer, Sighting
+from gateway.wire.sse import StreamWatch
+
+TURNED_AWAY = {"shed": Event.SHED, "expired": Event.EXPIRED}
+"""What happened where the governor did not admit a request."""
+_RETRY_MIN_S = 1.0
+"""Load does not vanish sooner: the controller itself looks twice a second."""
+
+
+def turned_away(terms: Terms, decision_id: str) -> LoadError:
+    """Return the error that tells a client why its request was not forwarded, and when to come again."""
+    kind = ShedError if terms.turn == "shed" else ExpiredError
+    return kind(
+        terms.reason or "there is no room for the request now",
+        hint=f"try again later; decision {decision_id} says why",
+        retry_after_s=max(terms.retry_after_s, _RETRY_MIN_S),
+    )
+
+
+def ending_of(asked: Asked, sighting: Sighting, fate: Fate | None, watch: StreamWatch | None) -> Ending:
+    """Return how an exchange ended, as far as it is known."""
+    usage = sighting.usage or {}
+    # Backends send about one event a token; usage is only sent where the client asked for it.
+    seen = 0 if watch is None else watch.events
+    output_tokens = usage.get("completion_tokens", seen)
+    return Ending(
+        fate=None if fate is None else fate.value,
+        forwarded=sighting.forwarded_s is not None,
+        status=sighting.status,
+        error=None if sighting.error is None else sighting.error.code,
+        input_tokens=usage.get("prompt_tokens"),
+        output_tokens=output_tokens,
+        cached_tokens=usage.get("cached_tokens", 0),
+        truncated=asked.max_tokens is not None and output_tokens >= asked.max_tokens,
+    )
+
+
+class FailOpen:
+    """A governor whose faults cost nobody an answer."""
+
+    __slots__ = ("_governor", "_observer")
+
+    def __init__(self, governor: Governor, observer: Observer) -> None:
+        self._governor = governor
+        self._observer = observer
+
+    async def admit(self, asked: Asked) -> Terms | None:
+        """Return the terms, or None where the governor failed. Raises only cancellation."""
+        try:
+            return await self._governor.admit(asked)
+        except Exception as error:  # noqa: BLE001  whatever broke, the request passes unchanged
+            self._observer.internal_error(error)
+            return None
+
+    def first_token(self, asked: Asked) -> None:
+        """Say that the first content went by."""
+        try:
+            self._governor.first_token(asked.ticket)
+        except Exception as error:  # noqa: BLE001  as above
+            self._observer.internal_error(error)
+
+    def ended(self, asked: Asked, ending: Ending) -> JSONObject | None:
+        """Say how it ended; return prediction against observation, where there is any."""
+        try:
+            return self._governor.ended(asked.ticket, ending)
+        except Exception as error:  # noqa: BLE001  as above
+            self._observer.internal_error(error)
+            return None
