@@ -261,6 +261,8 @@ class HttpClient:
 
         Raises ConnectionError where it has left, or has read nothing for so long that it might as well.
         """
+        if self.method == "HEAD":
+            return  # A body after the head of a HEAD would be read as the next answer.
         self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
         transport = self._request.transport
         if transport is None or not transport.get_write_buffer_size():
@@ -273,7 +275,7 @@ class HttpClient:
 
     async def send_end(self) -> None:
         """End the answer as whole."""
-        if self._chunked:
+        if self._chunked and self.method != "HEAD":
             self._write(b"0\r\n\r\n")
         elif self._unsent:
             self._write(b"")
@@ -319,10 +321,8 @@ class HttpClient:
         kind = _JSON if media is None else ("content-type", media)
         own = headers or (("x-request-id", self.request_id),)
         await self.send_head(status, [kind, *own], length=len(body), flush=False)
-        if self.method != "HEAD":
-            # A body after the head of a HEAD would be read as the next answer.
-            await self.send_chunk(body)
-        await self._writer.write_eof()
+        await self.send_chunk(body)
+        await self.send_end()
 
     @property
     def begun(self) -> bool:

@@ -215,8 +215,7 @@ class Exchange:
         assert answer is not None
         headers = own_headers(self.sighting, request_id=self._request_id)
         for name, value in relayed_response_headers(answer.headers):
-            # Every byte has its character in Latin-1, in which heads are written: values pass unchanged.
-            headers.append((name.decode("ascii"), value.decode("latin-1")))
+            headers.append((name.decode("latin-1"), value.decode("latin-1")))
         if is_event_stream(answer):
             self._watch = StreamWatch()
             headers.append(("x-accel-buffering", "no"))
