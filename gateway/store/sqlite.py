@@ -210,7 +210,10 @@ class SqliteStore:
 
 
 def _connect(path: Path, busy_s: float, *, cached: int) -> aiosqlite.Connection:
-    return aiosqlite.connect(path, timeout=busy_s, isolation_level=None, cached_statements=cached)
+    connection = aiosqlite.connect(path, timeout=busy_s, isolation_level=None, cached_statements=cached)
+    # A process that dies of an exception must die: the library's threads would keep it for ever.
+    connection._thread.daemon = True  # noqa: SLF001 - the library has no door for it; a test holds this one
+    return connection
 
 
 def _prepare_writing(connection: sqlite3.Connection, path: str, writer: str, now_ms: int) -> SqliteLedger:
