@@ -79,6 +79,28 @@ def test_what_is_queued_leaves_when_a_slot_is_free() -> None:
     assert made.controller.in_flight == 4
 
 
+def test_what_was_planned_anew_is_sent_and_kept_under_the_new_plan() -> None:
+    """A queued request that a tick moved to another model goes there, and that plan is the one on record."""
+    chat = intent()
+    made = Controlled(ControllerConfig(catalogue(), IntentSet([chat])))
+    limits = [deployment.limit for deployment in made.controller.deployments.values()]
+    for limit in limits:
+        limit.restore(4)
+    made.tick(0.0)
+    for index in range(13):
+        made.arrive(ask(f"r{index}", chat), 0.0)
+    made.take(0.0)
+    before = dict(made.plans)
+    for limit in limits:
+        limit.restore(64)
+    made.tick(1.5)
+    sends = [command for command in made.take(1.5) if isinstance(command, Send)]
+    assert any(command.model != before[command.request_id].model for command in sends)
+    for command in sends:
+        plan = made.plans[command.request_id]
+        assert (command.model, command.max_tokens) == (plan.model, plan.max_tokens)
+
+
 @pytest.mark.parametrize("how", ["tick", "poll"])
 def test_what_waited_too_long_is_refused_once(how: str) -> None:
     """Whether a tick or a free slot finds it late, the request is told `expired`, and is not sent."""

@@ -58,8 +58,9 @@ def test_an_unknown_intent_has_no_price() -> None:
 @settings(derandomize=True, max_examples=80, deadline=None)
 @given(st.integers(0, 2**32))
 def test_what_was_chosen_is_a_line_of_the_table(seed: int) -> None:
-    """Model and cap are those of a line, which was refused only if all were. Without a table, None."""
-    plan = make_plan(drawn_request(seed), drawn_snapshot(seed))
+    """Model and cap are those of a line, which was refused only where none was open. No table, no line."""
+    seen = drawn_snapshot(seed)
+    plan = make_plan(drawn_request(seed), seen)
     chosen = plan.chosen
     if not plan.options:
         assert chosen is None
@@ -67,7 +68,9 @@ def test_what_was_chosen_is_a_line_of_the_table(seed: int) -> None:
         assert chosen in plan.options
         assert chosen is not None
         assert (chosen.model, chosen.max_tokens) == (plan.model, plan.max_tokens)
-        assert not chosen.refused_by or all(line.refused_by for line in plan.options)
+        shed = {m.name: live.shed_priority for m, live in zip(seen.tick.models, seen.live, strict=True)}
+        barred = {name for name, above in shed.items() if above is not None and plan.priority < above}
+        assert not chosen.refused_by or all(line.refused_by or line.model in barred for line in plan.options)
 
 
 def test_the_cap_tells_lines_of_a_model_apart() -> None:
