@@ -1,8 +1,8 @@
 """The loop as a gateway sees it: names and counts of a request in, terms and a control part out.
 
 It joins intents, loop and translation, and writes what a record holds of a plan. It knows nothing of the
-gateway: `Asked` and `Ending` are the shapes that it needs. Faults are counted, free the slot and are raised;
-the caller passes its request through.
+gateway: `ports.Asked` and `ports.Ending` are the shapes that it needs. Faults are counted, free the slot
+and are raised; the caller passes its request through.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from controller.core import Controller, Outcome
 from controller.intent import Intent, Subject
@@ -20,7 +20,7 @@ from controller.llmd.translate import Constraints, Dialect, Endpoint, Surroundin
 from controller.loop import Admission, Loop
 from controller.plan import Disposition, Mode, Plan, Request, Snapshot, TickState, digest, plain
 from controller.plan.explain import why
-from controller.ports import Clock, Journal
+from controller.ports import Asked, Clock, Ending, Journal
 from controller.verify import Settlement
 
 ROUTES: Final[Mapping[str, Endpoint]] = {
@@ -35,58 +35,6 @@ _TICKS_KEPT: Final = 64
 """Ticks whose state is known to be in the ledger: half a minute, longer than any request plans with one."""
 _NOBODY: Final = frozenset({""})
 """The intents of a key whose patterns match none: no intent has an empty name."""
-
-
-class Asked(Protocol):
-    """What is known of a request. Counts only."""
-
-    @property
-    def ticket(self) -> str: ...  # noqa: D102  as `gateway.pipeline.ports.Asked` says, and so below
-    @property
-    def intent(self) -> str | None: ...  # noqa: D102
-    @property
-    def permitted(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def key(self) -> str: ...  # noqa: D102
-    @property
-    def tenant(self) -> str | None: ...  # noqa: D102
-    @property
-    def route(self) -> str: ...  # noqa: D102
-    @property
-    def model(self) -> str: ...  # noqa: D102
-    @property
-    def stream(self) -> bool: ...  # noqa: D102
-    @property
-    def input_tokens(self) -> int: ...  # noqa: D102
-    @property
-    def max_tokens(self) -> int | None: ...  # noqa: D102
-    @property
-    def ceilings(self) -> Mapping[str, int]: ...  # noqa: D102
-    @property
-    def service_tier(self) -> str | None: ...  # noqa: D102
-    @property
-    def arrived_s(self) -> float: ...  # noqa: D102
-
-
-class Ending(Protocol):
-    """How it ended."""
-
-    @property
-    def fate(self) -> str | None: ...  # noqa: D102  as `gateway.pipeline.ports.Ending` says, and so below
-    @property
-    def forwarded(self) -> bool: ...  # noqa: D102
-    @property
-    def status(self) -> int | None: ...  # noqa: D102
-    @property
-    def error(self) -> str | None: ...  # noqa: D102
-    @property
-    def input_tokens(self) -> int | None: ...  # noqa: D102
-    @property
-    def output_tokens(self) -> int: ...  # noqa: D102
-    @property
-    def cached_tokens(self) -> int: ...  # noqa: D102
-    @property
-    def truncated(self) -> bool: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ class Exchange:
         transition = START
         try:
             while True:
-                event = await self._happen(transition)
+                event = await self._carry_out(transition)
                 if transition.state is State.ENDED or event is None:
                     return
                 transition = TABLE[transition.state, event]
@@ -118,9 +118,16 @@ class Exchange:
         finally:
             self._finish()
 
-    async def _happen(self, transition: Transition) -> Event | None:
+    async def _carry_out(self, transition: Transition) -> Event | None:
+        event: Event | None = None
+        self._fate = transition.fate
         try:
-            return await self._carry_out(transition)
+            for command in transition.commands:
+                at_once = self._AT_ONCE.get(command)
+                if at_once is None:
+                    event = await self._WAITING[command](self)
+                else:
+                    at_once(self, transition)
         except ConnectionError:
             raise
         except Exception as error:
@@ -129,16 +136,6 @@ class Exchange:
                 raise
             # Fail closed, and still end in one fate: whatever broke, the table says what follows.
             return self._note(InternalError(), Event.FAULTED)
-
-    async def _carry_out(self, transition: Transition) -> Event | None:
-        event: Event | None = None
-        self._fate = transition.fate
-        for command in transition.commands:
-            at_once = self._AT_ONCE.get(command)
-            if at_once is None:
-                event = await self._WAITING[command](self)
-            else:
-                at_once(self, transition)
         return event
 
     def _leave(self, transition: Transition, event: Event) -> None:

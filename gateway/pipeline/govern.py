@@ -6,6 +6,9 @@ goes on as if nobody governed.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from gateway.kernel.errors import ExpiredError, LoadError, ShedError
 from gateway.kernel.types import Fate, JSONObject
 from gateway.pipeline.exchange import Event
@@ -58,23 +61,26 @@ class FailOpen:
 
     async def admit(self, asked: Asked) -> Terms | None:
         """Return the terms, or None where the governor failed. Raises only cancellation."""
-        try:
-            return await self._governor.admit(asked)
-        except Exception as error:  # noqa: BLE001  whatever broke, the request passes unchanged
-            self._observer.internal_error(error)
-            return None
+        terms: Terms | None = None
+        with self._net():
+            terms = await self._governor.admit(asked)
+        return terms
 
     def first_token(self, asked: Asked) -> None:
         """Say that the first content went by."""
-        try:
+        with self._net():
             self._governor.first_token(asked.ticket)
-        except Exception as error:  # noqa: BLE001  as above
-            self._observer.internal_error(error)
 
     def ended(self, asked: Asked, ending: Ending) -> JSONObject | None:
         """Say how it ended; return prediction against observation, where there is any."""
+        observed: JSONObject | None = None
+        with self._net():
+            observed = self._governor.ended(asked.ticket, ending)
+        return observed
+
+    @contextlib.contextmanager
+    def _net(self) -> Iterator[None]:
         try:
-            return self._governor.ended(asked.ticket, ending)
-        except Exception as error:  # noqa: BLE001  as above
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever broke, the request passes unchanged
             self._observer.internal_error(error)
-            return None

@@ -46,7 +46,7 @@ def parsed(text: str) -> dict[str, Any]:
 
 def with_examples() -> str:
     """Return the example file with its example entries taken in."""
-    text = re.sub(r"^(keys|backends|models): \[\]$", r"\1:", EXAMPLE.read_text(), flags=re.MULTILINE)
+    text = re.sub(r"^(keys|backends|models|intents): \[\]$", r"\1:", EXAMPLE.read_text(), flags=re.MULTILINE)
     return re.sub(r"^#(  +\S.*)$", r"\1", text, flags=re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""Exchanges under a governor: what is asked of it, what it is told, and that its faults cost nobody an answer."""
+"""Exchanges under a governor: what it is asked and told, and that its faults cost nobody an answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def served() -> Playbook:
 
 
 async def test_an_admitted_request_is_planned_recorded_and_followed() -> None:
-    """Decide, admit, persist, forward; the governor hears of first token and end, the client of the actions."""
+    """Decide, admit, persist, forward; the governor hears of first token and end."""
     played = await served().play(governed=True)
     headers = played.ports.sent[0][1]
     assert headers["x-lumyn-model"] == "small"
