@@ -18,7 +18,7 @@ from controller.core import Controller, Outcome
 from controller.intent import Intent, Subject
 from controller.llmd.translate import Constraints, Dialect, Endpoint, Surroundings, translate
 from controller.loop import Admission, Loop
-from controller.plan import Disposition, Mode, Plan, Request, Snapshot, TickState, digest, plain
+from controller.plan import ActionKind, Disposition, Mode, Plan, Request, Snapshot, TickState, digest, plain
 from controller.plan.explain import why
 from controller.ports import Asked, Clock, Ending, Journal
 from controller.verify import Settlement
@@ -191,8 +191,8 @@ class Governor:
         control = self._control(admission, intent)
         actions = [action.kind.value for action in plan.actions]
         if turn == "expired":
-            actions.append("EXPIRED")
-            control["actions"].append({"kind": "EXPIRED", "reason": admission.reason})
+            actions.append(ActionKind.EXPIRED.value)
+            control["actions"].append({"kind": ActionKind.EXPIRED.value, "reason": admission.reason})
         return Terms(
             turn=turn,
             intent=intent.name,
@@ -220,9 +220,7 @@ class Governor:
 
     def _control(self, admission: Admission, intent: Intent) -> dict[str, Any]:
         plan, submission = admission.plan, admission.submission
-        snapshot = submission.snapshot
-        if admission.release is not None and admission.release.snapshot is not None:
-            snapshot = admission.release.snapshot
+        snapshot = admission.snapshot or submission.snapshot
         tick_digest = self._tick_digest(snapshot.tick)
         seen = _seen(snapshot, tick_digest)
         control: dict[str, Any] = {
@@ -276,7 +274,9 @@ def stored_case(control: Mapping[str, Any], tick: Mapping[str, Any]) -> tuple[An
     `tick` is the state that the ledger holds under the part's `tick_digest`.
     """
     snapshot = {name: value for name, value in control["snapshot"].items() if name != "tick_digest"}
-    plan = {**control["plan"], "actions": control["actions"], "options": control["options"]}
+    # that it expired was found in the queue; no plan says so
+    actions = [action for action in control["actions"] if action["kind"] != ActionKind.EXPIRED]
+    plan = {**control["plan"], "actions": actions, "options": control["options"]}
     return control["request"], {**snapshot, "tick": tick}, plan
 
 

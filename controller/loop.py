@@ -16,7 +16,7 @@ from controller.core import Controller, Expiry, Outcome, Release, Submission, Ti
 from controller.core.config import TICK_S
 from controller.intent import IntentSet
 from controller.llmd.scrape import Scraped, read_metrics
-from controller.plan import Disposition, Mode, Plan, Request, digest, plain
+from controller.plan import Disposition, Mode, Plan, Request, Snapshot, digest, plain
 from controller.ports import Clock, Journal, SignalSource
 from controller.verify import Settlement
 
@@ -38,6 +38,8 @@ class Admission:
     """Set when the request waited; carries what a newer plan was made from."""
     reason: str = ""
     """Why it was not admitted."""
+    snapshot: Snapshot | None = None
+    """What the plan in force was made from, where it is newer than the submission's."""
 
 
 class Loop:
@@ -82,8 +84,22 @@ class Loop:
         finally:
             self._waiting.pop(request.request_id, None)
         if isinstance(outcome, Expiry):
-            return Admission(submission, outcome.plan, False, outcome.waited_s, reason=outcome.reason)
-        return Admission(submission, outcome.plan, True, outcome.waited_s, release=outcome)
+            return Admission(
+                submission,
+                outcome.plan,
+                admitted=False,
+                waited_s=outcome.waited_s,
+                reason=outcome.reason,
+                snapshot=outcome.snapshot,
+            )
+        return Admission(
+            submission,
+            outcome.plan,
+            admitted=True,
+            waited_s=outcome.waited_s,
+            release=outcome,
+            snapshot=outcome.snapshot,
+        )
 
     def first_token(self, request_id: str) -> None:
         """The first content token of an admitted request went by."""

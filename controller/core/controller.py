@@ -301,12 +301,12 @@ class Controller:
 
     def _expired(self, request: Request, plan: Plan, now_s: float) -> Expiry:
         self.counts["expired"] += 1
-        self._replanned.pop(request.request_id, None)
         self._account(request).counts["expired"] += 1
         self._judged(request, met=False, now_s=now_s)
         waited_s = now_s - request.arrived_s
         reason = f"waited {waited_s:.2f} s for {plan.model}: it could no longer meet its deadline"
-        return Expiry(request.request_id, plan, waited_s, reason)
+        snapshot = self._replanned.pop(request.request_id, None)
+        return Expiry(request.request_id, plan, waited_s, reason, snapshot)
 
     def _replan(self, now_s: float) -> None:
         """Move queued requests that would come too late to another rung, while there is time."""

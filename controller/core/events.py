@@ -39,6 +39,8 @@ class Expiry:
     plan: Plan
     waited_s: float
     reason: str
+    snapshot: Snapshot | None = None
+    """As of a release."""
 
 
 @dataclass(frozen=True, slots=True)

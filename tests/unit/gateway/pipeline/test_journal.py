@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 import orjson
 
 from gateway.kernel.canon import canonical_bytes
 from gateway.kernel.types import Tenant
-from gateway.pipeline.journal import decision_entry, event_entry
+from gateway.pipeline.journal import ControlJournal, decision_entry, event_entry
 from gateway.records.agree import disagreement
 from tests.kit.entries import START_MS, entry_id
 from tests.kit.playbook import verdict
@@ -54,3 +57,14 @@ def test_an_event_entry_is_canonical_and_agrees_with_its_columns() -> None:
     assert value["at"] == "2025-10-09T08:53:20Z"
     assert (value["event_id"], value["decision_id"], value["type"]) == (entry_id(2), entry_id(1), "outcome")
     assert disagreement(entry) is None
+
+
+async def test_control_records_go_into_the_ledger(desk) -> None:
+    """One entry each, canonical, of its kind; whoever notes does not wait."""
+    journal = ControlJournal(desk.store, desk.clock, desk.ids)
+    journal.note("mode", {"reason": "x", "after": "bypass", "at_s": 1.5})
+    await desk.store.close()
+    journal.note("mode", {})
+    with contextlib.closing(sqlite3.connect(desk.store._path)) as connection:
+        rows = connection.execute("SELECT label, body FROM entries WHERE kind = 'control'").fetchall()
+    assert rows == [("mode", b'{"after":"bypass","at_s":1.5,"reason":"x"}')]

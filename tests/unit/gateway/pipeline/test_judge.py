@@ -7,13 +7,17 @@ from typing import Any
 import orjson
 import pytest
 
+from controller.llmd.translate import CONTROL_HEADERS
 from gateway.auth.keys import LOCAL, Principal
+from gateway.engine.replay import recorded_advice, replay
 from gateway.kernel.canon import sha256_digest
 from gateway.kernel.errors import ForbiddenError, InvalidRequestError, MalformedRequestError, NotFoundError
 from gateway.kernel.types import Tenant, Verdict
 from gateway.pipeline.judge import Bench, LlmJudge
+from gateway.records.agree import disagreement
 from gateway.records.request import validate_request
 from gateway.wire.openai import Operation
+from tests.kit.playbook import Planned
 
 BODY = orjson.dumps(
     {"model": "m", "messages": [{"role": "user", "content": "a private word"}], "max_tokens": 5, "x": [1]}
@@ -159,3 +163,79 @@ async def test_over_the_limit_is_held(desk) -> None:
     admitted = judge(desk, Operation.COMPLETION).decide(body)
     assert not admitted.decision.forwardable
     assert admitted.decision.reason_codes[0] == "LLM_TOKENS_OVER_LIMIT"
+
+
+async def test_what_a_governor_is_told(desk) -> None:
+    """Names and counts; the fields that bound the answer as they stand; the intent that the client names."""
+    headers = ((b"X-Lumyn-Intent", b"gold"),)
+    one = judge(desk, headers=headers, principal=Principal("bot", "acme", intents=("g*",)))
+    body = BODY[:-1] + b',"service_tier":"flex"}'
+    asked = one.asked(one.decide(body), arrived_s=1.5)
+    assert asked is not None
+    assert (asked.intent, asked.permitted, asked.key, asked.tenant) == ("gold", ("g*",), "bot", "acme")
+    assert (asked.model, asked.max_tokens, asked.ceilings) == ("m", 5, {"max_tokens": 5})
+    assert (asked.stream, asked.input_tokens, asked.service_tier) == (False, 4, "flex")
+    assert (asked.route, asked.arrived_s) == ("/v1/chat/completions", 1.5)
+
+
+async def test_what_generates_nothing_is_not_governed(desk) -> None:
+    """Model lists and embeddings take no place in a queue."""
+    lists = judge(desk, Operation.MODELS)
+    assert lists.asked(lists.decide(b""), arrived_s=0.0) is None
+    embedding = judge(desk, Operation.EMBEDDING)
+    admitted = embedding.decide(orjson.dumps({"model": "m", "input": "x"}))
+    assert embedding.asked(admitted, arrived_s=0.0) is None
+
+
+async def test_a_planned_request_is_decided_again_with_its_plan(desk) -> None:
+    """Same id, the plan in the evidence, the digest of the body as received, and that of the bytes sent."""
+    one = judge(desk)
+    first = one.decide(BODY)
+    admitted = one.planned(first, Planned())
+    record = orjson.loads(admitted.decision.body)
+    assert record["decision_id"] == first.decision.decision_id
+    evidence = record["request"]["evidence"]
+    assert (evidence["planned_model"], evidence["planned_max_tokens"]) == ("small", 9)
+    assert (evidence["intent"], evidence["service_class"], evidence["model"]) == ("chat", "standard", "m")
+    assert record["request"]["context"]["digest"] == sha256_digest(BODY)
+    assert admitted.body == BODY.replace(b'"model":"m"', b'"model":"small"').replace(b":5,", b":9,")
+    assert record["extensions"]["control"] == {"intent": "chat", "sent_digest": sha256_digest(admitted.body)}
+    assert (b"x-llm-d-inference-objective", b"standard") in admitted.headers
+    [entry] = admitted.entries
+    assert (entry.model, admitted.model) == ("m", "small"), "the column holds what was asked for"
+    assert entry.body == admitted.decision.body
+    assert disagreement(entry) is None
+
+
+async def test_a_planned_request_replays(desk) -> None:
+    """The record with its control part follows from its request, policy and memory like any other."""
+    one = judge(desk)
+    admitted = one.planned(one.decide(BODY), Planned())
+    record = orjson.loads(admitted.decision.body)
+    policy = desk.live.snapshot.policies.for_action("llm.chat_completion")
+    assert replay(record, policy, recorded_advice(record)).identical
+
+
+async def test_a_plan_that_changes_nothing_forwards_the_very_bytes(desk) -> None:
+    """Identity: the same object, and no second digest."""
+    one = judge(desk)
+    admitted = one.planned(one.decide(BODY), Planned(model="m", max_tokens=None, fields={}, headers=()))
+    assert admitted.body is BODY
+    record = orjson.loads(admitted.decision.body)
+    assert "sent_digest" not in record["extensions"]["control"]
+    assert "planned_max_tokens" not in record["request"]["evidence"]
+
+
+async def test_who_is_turned_away_has_no_plan_in_its_evidence(desk) -> None:
+    """Nothing is forwarded, so nothing is planned; the intent stands there all the same."""
+    one = judge(desk)
+    record = orjson.loads(one.planned(one.decide(BODY), Planned(turn="shed")).decision.body)
+    assert record["request"]["evidence"]["intent"] == "chat"
+    assert "planned_model" not in record["request"]["evidence"]
+
+
+async def test_every_control_header_of_a_client_is_stripped(desk) -> None:
+    """Whatever spelling the translation knows: they steer the endpoint picker, which believes them."""
+    headers = tuple((name.title().encode(), b"x") for name in CONTROL_HEADERS)
+    forwarded = judge(desk, headers=headers).decide(BODY).headers
+    assert dict(forwarded) == {b"x-request-id": b"r-1"}
