@@ -141,6 +141,21 @@ class Governor:
             "epochs_closed": [] if last is None else plain(last.closed),
         }
 
+    def reading(self) -> dict[str, Any]:
+        """Return what metrics show: mode, queue, price and limit by model, books by intent."""
+        state = self._controller.state
+        counts = ("downgraded", "capped", "queued", "shed", "expired", "failed")
+        return {
+            "mode": state.mode.value,
+            "queued": self._controller.queued,
+            "models": {model.name: (model.price, model.limit) for model in state.models},
+            "intents": {
+                report.intent: {name: getattr(report, name) for name in ("spend_usd", *counts)}
+                | ({} if report.attainment is None else {"attainment": report.attainment})
+                for report in self._controller.reports(self._clock.monotonic_s())
+            },
+        }
+
     def set_mode(self, mode: str) -> bool:
         """Follow the operator; False for a mode that is not one of `MODES`."""
         wanted = next((known for known in MODES if known.value == mode), None)

@@ -47,7 +47,7 @@ from gateway.store.open import open_store
 from gateway.store.port import Store, StoreHealth
 from gateway.system import SystemClock, SystemRandomness
 from gateway.telemetry.log import LOG, start_log
-from gateway.telemetry.metrics import Metrics, StoreReading
+from gateway.telemetry.metrics import ControlReading, Metrics, StoreReading
 from gateway.upstream.backend import HttpBackend
 from gateway.upstream.catalogue import ModelCatalogue
 from gateway.upstream.pool import ConnectionPool
@@ -166,6 +166,7 @@ class Gateway:
             spawn(self._memory.follow(), name="memory"),
         ]
         if self._governor is not None:
+            self._metrics.watch_control(self._control_reading)
             self._tasks.append(spawn(self._governor.loop.run(), name="controller"))
         return Ports(port, admin_port)
 
@@ -238,6 +239,10 @@ class Gateway:
         journal = ControlJournal(self._store, self._clock, self._ids)
         dialects = {backend.name: Dialect(backend.dialect) for backend in self._config.backends}
         return Governor(controller, self._clock, journal, dialects)
+
+    def _control_reading(self) -> ControlReading:
+        assert self._governor is not None
+        return ControlReading(**self._governor.reading())
 
     def _control_routes(self) -> Sequence[Route]:
         if self._governor is None:

@@ -43,6 +43,7 @@ def _say_plainly(record: JSONObject) -> None:
         say(f"summary: {explanation['summary']}")
         for line in explanation["details"]:
             say(f"  - {line}")
+    _say_control(record.get("extensions", {}).get("control"))
     say("matched_rules:")
     for rule in record["matched_rules"]:
         reasons = ", ".join(rule["reason_codes"])
@@ -50,6 +51,20 @@ def _say_plainly(record: JSONObject) -> None:
     _say_list("queries", [f"{query['field']}: {query['question']}" for query in record["queries"]])
     titles = [f"{one.get('type', '')}: {one.get('title', '')}" for one in record["obligations"]]
     _say_list("obligations", titles)
+
+
+def _say_control(control: JSONObject | None) -> None:
+    """Say why this model, this cap, this wait, and what else there was to choose from."""
+    if control is None:
+        return
+    _say_list("control", [f"{action['kind']}: {action['reason']}" for action in control["actions"]])
+    rows = [
+        f"{line['model']} max_tokens={line['max_tokens']} utility={line['utility']:.3f} "
+        f"miss={line['miss']:.2f} first_token={line['ttft_s']:.2f}s cost={line['cost_uusd']}"
+        + (f" out: {line['refused_by']}" if line["refused_by"] else "")
+        for line in control.get("options", ())
+    ]
+    _say_list("options", rows)
 
 
 def _say_list(name: str, lines: list[str]) -> None:

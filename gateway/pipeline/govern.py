@@ -6,9 +6,6 @@ goes on as if nobody governed.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 from gateway.kernel.errors import ExpiredError, LoadError, ShedError
 from gateway.kernel.types import Fate, JSONObject
 from gateway.pipeline.exchange import Event
@@ -50,37 +47,46 @@ def ending_of(asked: Asked, sighting: Sighting, fate: Fate | None, watch: Stream
     )
 
 
+class _Net:
+    """Swallows any exception but cancellation, and tells the observer."""
+
+    __slots__ = ("_observer",)
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._observer.internal_error(error)
+        return True
+
+
 class FailOpen:
     """A governor whose faults cost nobody an answer."""
 
-    __slots__ = ("_governor", "_observer")
+    __slots__ = ("_governor", "_net")
 
     def __init__(self, governor: Governor, observer: Observer) -> None:
         self._governor = governor
-        self._observer = observer
+        self._net = _Net(observer)
 
     async def admit(self, asked: Asked) -> Terms | None:
         """Return the terms, or None where the governor failed. Raises only cancellation."""
-        terms: Terms | None = None
-        with self._net():
-            terms = await self._governor.admit(asked)
-        return terms
+        with self._net:
+            return await self._governor.admit(asked)
+        return None
 
     def first_token(self, asked: Asked) -> None:
         """Say that the first content went by."""
-        with self._net():
+        with self._net:
             self._governor.first_token(asked.ticket)
 
     def ended(self, asked: Asked, ending: Ending) -> JSONObject | None:
         """Say how it ended; return prediction against observation, where there is any."""
-        observed: JSONObject | None = None
-        with self._net():
-            observed = self._governor.ended(asked.ticket, ending)
-        return observed
-
-    @contextlib.contextmanager
-    def _net(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - whatever broke, the request passes unchanged
-            self._observer.internal_error(error)
+        with self._net:
+            return self._governor.ended(asked.ticket, ending)
+        return None

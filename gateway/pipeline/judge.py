@@ -201,6 +201,7 @@ class LlmJudge:
             body=body,
             model=terms.model if goes else admitted.model,
             actions=terms.actions,
+            reason=terms.reason,
         )
 
     def _serving(self, model: str, asked: Backend) -> Backend:

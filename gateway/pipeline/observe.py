@@ -32,6 +32,9 @@ class ExchangeObserver:
                 "fate": reading.fate,
                 "duration_ms": round(reading.duration_s * 1000, 3),
             }
+            if sighting.admitted.actions:
+                facts["actions"] = list(sighting.admitted.actions)
+                facts["reason"] = sighting.admitted.reason
             LOG.info("exchange", extra={"facts": facts})
 
     def internal_error(self, error: BaseException) -> None:

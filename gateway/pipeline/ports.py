@@ -139,6 +139,8 @@ class Admitted:
     """The model that serves it."""
     actions: tuple[str, ...] = ()
     """What the governor did to it, in the words of records and headers."""
+    reason: str = ""
+    """Why, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,18 @@ class ExchangeReading:
     output_tokens: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class ControlReading:
+    """What the controller says of itself at the moment of a scrape, by configured names."""
+
+    mode: str
+    queued: int
+    models: Mapping[str, tuple[float, int]]
+    """Congestion price and in-flight limit by model."""
+    intents: Mapping[str, Mapping[str, float]]
+    """`attainment` (absent while unknown), `spend_usd`, and counts by action, by intent."""
+
+
 class Spread:
     """A histogram that is only counted here and only drawn at a scrape.
 
@@ -106,6 +118,10 @@ class Metrics:
     def watch_store(self, read: Callable[[], StoreReading]) -> None:
         """Read the store's state whenever metrics are scraped."""
         self._registry.register(_Collector(lambda: _store_families(read())))
+
+    def watch_control(self, read: Callable[[], ControlReading]) -> None:
+        """Read the controller's state whenever metrics are scraped."""
+        self._registry.register(_Collector(lambda: _control_families(read())))
 
     def watch_in_flight(self, read: Callable[[], int]) -> None:
         """Read the number of requests under way whenever metrics are scraped."""
@@ -192,6 +208,42 @@ def _store_families(reading: StoreReading) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "lumyn_store_last_commit_seconds", "How long the last commit took.", reading.last_commit_s
     )
+
+
+_MODES: Final = ("active", "guarded", "bypass", "shadow")
+
+
+def _control_families(reading: ControlReading) -> Iterator[Metric]:
+    mode = GaugeMetricFamily("lumyn_control_mode", "1 for the controller's mode.", labels=("mode",))
+    for name in _MODES:
+        mode.add_metric((name,), float(name == reading.mode))
+    yield mode
+    yield GaugeMetricFamily("lumyn_control_queued", "Requests that wait for their turn.", reading.queued)
+    price = GaugeMetricFamily(
+        "lumyn_control_price", "Congestion price of a server-second.", labels=("model",)
+    )
+    limit = GaugeMetricFamily("lumyn_control_limit", "In-flight limit.", labels=("model",))
+    for model, (value, most) in reading.models.items():
+        price.add_metric((model,), value)
+        limit.add_metric((model,), most)
+    yield price
+    yield limit
+    met = GaugeMetricFamily(
+        "lumyn_intent_attainment", "Share of good requests in the window.", labels=("intent",)
+    )
+    spend = GaugeMetricFamily("lumyn_intent_spend_usd", "Spent in the budget's period.", labels=("intent",))
+    actions = CounterMetricFamily(
+        "lumyn_intent_actions", "Requests by what was done to them.", labels=("intent", "action")
+    )
+    for intent, facts in reading.intents.items():
+        for name, fact in facts.items():
+            if name == "attainment":
+                met.add_metric((intent,), fact)
+            elif name == "spend_usd":
+                spend.add_metric((intent,), fact)
+            else:
+                actions.add_metric((intent, name), fact)
+    yield from (met, spend, actions)
 
 
 class _Collector(Collector):

@@ -18,7 +18,6 @@ FUNCTION_LINES_MAX = 70
 NETS = {
     "gateway/listener/server.py": "whatever broke gets an honest 500",
     "gateway/pipeline/drive.py": "whatever broke, the table says what follows",
-    "gateway/pipeline/govern.py": "the governor fails open: the request passes unchanged",
     "gateway/store/writer.py": "an unforeseen fault must not leave waiters hanging",
 }
 """Where any exception may be caught and not raised again, and why."""

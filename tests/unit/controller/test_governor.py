@@ -276,7 +276,8 @@ async def test_operators_see_and_set() -> None:
     one = governor(replace(CHAT, budget=Budget(1.0, 60.0)))
     await one.admit(Asked())
     one.loop.tick()
-    json.dumps([one.intents(), one.control()], allow_nan=False)
+    json.dumps([one.intents(), one.control(), one.reading()], allow_nan=False)
+    assert one.reading()["intents"]["chat"]["shed"] == 0
     assert not one.set_mode("guarded")
     assert one.set_mode("bypass")
     assert one.control()["mode"] == Mode.BYPASS.value

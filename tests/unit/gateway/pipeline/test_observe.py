@@ -97,6 +97,15 @@ def test_a_line_an_exchange_where_it_was_asked_for(log: pytest.LogCaptureFixture
     }
 
 
+def test_a_line_says_what_the_governor_did_and_why(log: pytest.LogCaptureFixture) -> None:
+    """In words, beside the decision that holds the numbers."""
+    admitted = verdict(actions=("MODEL_SWITCHED",), reason="switched large -> small: it is full")
+    observed(Sighting(1.0, ended_s=1.5, fate=Fate.COMPLETE, admitted=admitted), log_decisions=True)
+    [line] = log.records
+    assert line.facts["actions"] == ["MODEL_SWITCHED"]  # type: ignore[attr-defined]
+    assert line.facts["reason"].startswith("switched large -> small")  # type: ignore[attr-defined]
+
+
 def test_a_fault_is_counted_and_named_without_its_words(log: pytest.LogCaptureFixture) -> None:
     """The log says what and where, never what a request said."""
     metrics = Counted()

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from gateway.telemetry.metrics import ExchangeReading, Metrics, StoreReading
+from gateway.telemetry.metrics import ControlReading, ExchangeReading, Metrics, StoreReading
 
 WHOLE = ExchangeReading(
     operation="llm.chat_completion",
@@ -96,3 +96,17 @@ def test_no_label_is_a_tenant_or_a_user() -> None:
         *("operation", "verdict", "fate", "error", "le"),
         *("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_token_type"),
     }
+
+
+def test_the_controller_is_read_at_a_scrape() -> None:
+    """Mode, prices and limits by model, books by intent; an unknown attainment has no sample."""
+    metrics = Metrics()
+    books = {"a": {"attainment": 0.5, "spend_usd": 2.0, "shed": 3}, "b": {"spend_usd": 0.0}}
+    metrics.watch_control(lambda: ControlReading("guarded", 4, {"m": (1.5, 8)}, books))
+    assert value(metrics, 'lumyn_control_mode{mode="guarded"}') == 1
+    assert value(metrics, 'lumyn_control_mode{mode="active"}') == 0
+    assert value(metrics, "lumyn_control_queued ") == 4
+    assert value(metrics, 'lumyn_control_price{model="m"}') == 1.5
+    assert value(metrics, 'lumyn_control_limit{model="m"}') == 8
+    assert value(metrics, 'lumyn_intent_actions_total{action="shed",intent="a"}') == 3
+    assert metrics.render().count(b"lumyn_intent_attainment{") == 1
