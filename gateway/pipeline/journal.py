@@ -55,14 +55,13 @@ def event_entry(
     data: JSONObject,
 ) -> EventEntry:
     """Return the entry that keeps an event of a decision."""
-    body = canonical_bytes(
-        {
-            "at": rfc3339(at_ms),
-            "data": data,
-            "decision_id": decision_id,
-            "event_id": event_id,
-            "type": event_type,
-        },
+    # Ids, instants and types are ASCII without escapes: only the data needs the canonical writer.
+    body = b'{"at":"%b","data":%b,"decision_id":"%b","event_id":"%b","type":"%b"}' % (
+        rfc3339(at_ms).encode(),
+        canonical_bytes(data),
+        decision_id.encode(),
+        event_id.encode(),
+        event_type.encode(),
     )
     return EventEntry(
         entry_id=event_id,

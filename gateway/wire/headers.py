@@ -7,6 +7,7 @@ between two parsers has nothing to live on. Nothing here reads a socket.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from gateway.kernel.errors import MalformedRequestError
@@ -57,13 +58,18 @@ _CONTROL_CHARS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 """What may not stand in a value (RFC 9110 5.5): two readers of CR, LF or NUL may see two messages."""
 
 
+_USUAL: Final = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
+_NONE: Final[frozenset[bytes]] = frozenset()
+
+
 def listed_in_connection(headers: RawHeaders) -> frozenset[bytes]:
     """Return the lower-case names that `Connection` declares hop-by-hop (RFC 9110 7.6.1)."""
     named: set[bytes] = set()
     for name, value in headers:
-        if name.lower() == b"connection":
+        # The two usual values name nothing that is not hop-by-hop anyway.
+        if len(name) == len(b"connection") and value not in _USUAL and name.lower() == b"connection":
             named.update(token.strip().lower() for token in value.split(b","))
-    return frozenset(named)
+    return frozenset(named) if named else _NONE
 
 
 def check_request_headers(headers: RawHeaders, *, http_1_0: bool = False) -> None:
@@ -100,15 +106,29 @@ def forwarded_request_headers(headers: RawHeaders, *, keep_authorization: bool) 
     """
     pairs = list(headers)
     dropped = listed_in_connection(pairs)
-    own = _REQUEST_OWN if keep_authorization else _OWN_AND_CREDENTIALS
-    return [
-        (name, value)
-        for name, value in _without_control_chars(pairs)
-        if (lower := name.lower()) not in own
-        and lower not in dropped
-        and b"_" not in lower
-        and not lower.startswith(CONTROL_PREFIXES)
+    passes = _passes if keep_authorization else _passes_without_credentials
+    kept = [
+        pair
+        for pair in _without_control_chars(pairs)
+        if passes(pair[0][:_NAME_BYTES_MAX]) and b"_" not in pair[0][_NAME_BYTES_MAX:]
     ]
+    return [pair for pair in kept if pair[0].lower() not in dropped] if dropped else kept
+
+
+_NAME_BYTES_MAX: Final = 64
+"""Longer than any name that is treated specially: what is cached of a name is bounded."""
+
+
+# Clients send the same names again and again, and most of a filter's time goes to their spelling.
+@lru_cache(maxsize=1024)
+def _passes(name: bytes) -> bool:
+    lower = name.lower()
+    return lower not in _REQUEST_OWN and b"_" not in lower and not lower.startswith(CONTROL_PREFIXES)
+
+
+@lru_cache(maxsize=1024)
+def _passes_without_credentials(name: bytes) -> bool:
+    return _passes(name) and name.lower() not in _OWN_AND_CREDENTIALS
 
 
 def relayed_response_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:

@@ -156,3 +156,10 @@ def test_request_ids_in_use_are_kept(text: str) -> None:
 def test_other_request_ids_are_not(text: str | None) -> None:
     """What a log viewer or a terminal might interpret is no id."""
     assert clean_request_id(text) is None
+
+
+def test_an_underscore_is_seen_wherever_it_stands() -> None:
+    """A long name is dropped for an underscore behind the part of it that is remembered."""
+    long = b"x-" + b"a" * 100
+    sent = [(b"host", b"h"), (long, b"1"), (long + b"_b", b"2")]
+    assert forwarded_request_headers(sent, keep_authorization=True) == [(long, b"1")]
