@@ -20,7 +20,7 @@ from controller.llmd.translate import Constraints, Dialect, Endpoint, Surroundin
 from controller.loop import Admission, Loop
 from controller.plan import ActionKind, Disposition, Mode, Plan, Request, Snapshot, TickState, digest, plain
 from controller.plan.explain import why
-from controller.ports import Asked, Clock, Ending, Journal
+from controller.ports import Asked, Clock, Ending, Journal, SignalSource
 from controller.verify import Settlement
 
 ROUTES: Final[Mapping[str, Endpoint]] = {
@@ -77,16 +77,34 @@ class Governor:
     """One controller for one gateway; see the module."""
 
     def __init__(
-        self, controller: Controller, clock: Clock, journal: Journal, dialects: Mapping[str, Dialect]
+        self,
+        controller: Controller,
+        clock: Clock,
+        journal: Journal,
+        dialects: Mapping[str, Dialect],
+        sources: Mapping[str, SignalSource] | None = None,
     ) -> None:
-        """`dialects` names what each backend understands."""
+        """`dialects` and `sources` are what each backend understands and says of itself, by its name."""
         self._ledger = Ledger(journal)
-        self.loop = Loop(controller, clock, self._ledger)
+        by_model = {
+            model.name: source
+            for model in controller.config.catalogue
+            if (source := (sources or {}).get(model.backend)) is not None
+        }
+        self.loop = Loop(controller, clock, self._ledger, by_model)
         self._controller = controller
         self._clock = clock
         self._dialects = dict(dialects)
         self._tick: tuple[TickState, str] | None = None
         self._permitted = lru_cache(maxsize=1024)(self._match_names)
+
+    async def run(self) -> None:
+        """Tick until cancelled. A fault is raised, and before that everybody who waits is let go."""
+        try:
+            await self.loop.run()
+        except Exception:
+            self.loop.set_mode(Mode.BYPASS)
+            raise
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -137,6 +155,11 @@ class Governor:
             "queued": controller.queued,
             "counts": dict(controller.counts),
             "models": plain(controller.state.models),
+            "scraped": {
+                model: plain(seen)
+                for model, seen in self.loop.scraped.items()
+                if seen.fresh(self._clock.monotonic_s())
+            },
             "epochs_opened": [] if last is None else plain(last.opened),
             "epochs_closed": [] if last is None else plain(last.closed),
         }

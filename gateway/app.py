@@ -50,6 +50,7 @@ from gateway.telemetry.log import LOG, start_log
 from gateway.telemetry.metrics import ControlReading, Metrics, StoreReading
 from gateway.upstream.backend import HttpBackend
 from gateway.upstream.catalogue import ModelCatalogue
+from gateway.upstream.metrics import MetricsPage
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.target import read_target
 from gateway.wire.errors import openai_error_body, v0_error_body
@@ -107,6 +108,7 @@ class Gateway:
         )
         self._metrics = Metrics()
         self._decisions = Decisions(self._live, store, clock, ids, self._memory)
+        self._pages: dict[str, MetricsPage] = {}
         self._governor = None if control is None else self._make_governor(control)
         self._data: Listener | None = None
         self._admin: Listener | None = None
@@ -167,7 +169,7 @@ class Gateway:
         ]
         if self._governor is not None:
             self._metrics.watch_control(self._control_reading)
-            self._tasks.append(spawn(self._governor.loop.run(), name="controller"))
+            self._tasks.append(spawn(self._governor.run(), name="controller"))
         return Ports(port, admin_port)
 
     async def close(self) -> None:
@@ -179,6 +181,8 @@ class Gateway:
             await self._data.drain(self._config.limits.drain_s)
         for backend in self._backends:
             await backend.close()
+        for page in self._pages.values():
+            await page.close()
         if self._embedded is not None:
             await self._embedded.stop()
         if self._admin is not None:
@@ -238,7 +242,12 @@ class Gateway:
         controller = Controller(control, self._clock.monotonic_s())
         journal = ControlJournal(self._store, self._clock, self._ids)
         dialects = {backend.name: Dialect(backend.dialect) for backend in self._config.backends}
-        return Governor(controller, self._clock, journal, dialects)
+        self._pages = {
+            backend.name: MetricsPage(backend.metrics_url, where=f"backends.{backend.name}.metrics_url")
+            for backend in self._config.backends
+            if backend.metrics_url is not None
+        }
+        return Governor(controller, self._clock, journal, dialects, self._pages)
 
     def _control_reading(self) -> ControlReading:
         assert self._governor is not None

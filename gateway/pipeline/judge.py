@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from gateway.auth.keys import Principal
 from gateway.engine.decide import Decision, Stamp, decide
@@ -61,14 +61,11 @@ _GOVERNED: Final = frozenset({Operation.CHAT, Operation.COMPLETION})
 _INTENT_HEADER: Final = b"x-lumyn-intent"
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """What a decision was made from, so that it can be made again under a plan."""
+_Case: TypeAlias = tuple[LlmRequest | None, JSONObject, Snapshot, int]
+"""What a decision was made from, so that it can be made again under a plan: facts, request, snapshot, instant.
 
-    facts: LlmRequest | None
-    request: JSONObject
-    snapshot: Snapshot
-    at_ms: int
+A bare tuple, because every request makes one and few are planned.
+"""
 
 
 class LlmJudge:
@@ -130,7 +127,7 @@ class LlmJudge:
             settings=snapshot.engine,
             stamp=Stamp(bench.ids.new(), at_ms),
         )
-        self._case = _Case(facts, request, snapshot, at_ms)
+        self._case = (facts, request, snapshot, at_ms)
         model = None if facts is None else facts.model
         return Admitted(
             decision=decision,
@@ -147,7 +144,7 @@ class LlmJudge:
 
     def asked(self, admitted: Admitted, *, arrived_s: float) -> Asked | None:
         """Return what a governor is told of it; None for what generates nothing."""
-        facts = None if self._case is None else self._case.facts
+        facts = None if self._case is None else self._case[0]
         if facts is None or self._operation not in _GOVERNED:
             return None
         steering = read_steering(admitted.body)
@@ -174,28 +171,28 @@ class LlmJudge:
         The digest of the context stays that of the body as received. Where other bytes are forwarded
         their digest stands beside the plan, so that what was judged is what is forwarded.
         """
-        case = self._case
-        assert case is not None
-        assert case.facts is not None
+        assert self._case is not None
+        facts, asked, snapshot, at_ms = self._case
+        assert facts is not None
         goes = terms.turn == "admitted"
         body = with_members(admitted.body, terms.fields) if goes and terms.fields else admitted.body
         control = dict(terms.control)
         if body is not admitted.body:
             control["sent_digest"] = sha256_digest(body)
-        request = {**case.request, "evidence": case.request["evidence"] | _planned_evidence(terms, goes=goes)}
+        request = {**asked, "evidence": asked["evidence"] | _planned_evidence(terms, goes=goes)}
         decision = decide(
             request,
-            policies=case.snapshot.policies,
-            advice=case.snapshot.advise(request),
-            settings=case.snapshot.engine,
-            stamp=Stamp(admitted.decision.decision_id, case.at_ms),
+            policies=snapshot.policies,
+            advice=snapshot.advise(request),
+            settings=snapshot.engine,
+            stamp=Stamp(admitted.decision.decision_id, at_ms),
             extensions={"control": control},
         )
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in terms.headers]
         return replace(
             admitted,
             decision=decision,
-            entries=(self._entry(decision, admitted.tenant, case.facts.model, case.at_ms),),
+            entries=(self._entry(decision, admitted.tenant, facts.model, at_ms),),
             backend=self._serving(terms.model, admitted.backend) if goes else admitted.backend,
             headers=(*admitted.headers, *headers) if goes else admitted.headers,
             body=body,

@@ -301,6 +301,25 @@ async def test_intents_that_cannot_be_met_are_refused_at_load(tmp_path: Path) ->
             pass
 
 
+async def test_a_backends_own_metrics_are_shown(tmp_path: Path) -> None:
+    """Where a backend names its metrics page, what it says of itself stands beside what was seen of it."""
+    async with raw_server(_metrics) as pages:
+        backend = sim("http://127.0.0.1:1/v1") | {"metrics_url": f"http://127.0.0.1:{pages.port}/metrics"}
+        async with governed(tmp_path, backends=[backend]) as one:
+            governor = one.gateway._governor
+            assert governor is not None
+            assert await eventually(lambda: governor.loop.scraped)
+            state = await admin(one, "/admin/control")
+            assert await eventually(lambda: len(governor.loop.scraped) == len(LADDER))
+    assert state["scraped"]["llama-70b"]["running"] == 3.0
+
+
+async def _metrics(wire: Wire) -> None:
+    while True:
+        await wire.read_request()
+        await wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: 28\r\n\r\nvllm:num_requests_running 3\n")
+
+
 async def test_a_mode_that_is_none_is_refused(tmp_path: Path) -> None:
     """The mode stays as it was."""
     async with governed(tmp_path) as one:

@@ -283,3 +283,24 @@ async def test_operators_see_and_set() -> None:
     assert one.control()["mode"] == Mode.BYPASS.value
     assert [kind for kind, _ in notes(one).kept if kind == "mode"] == ["mode"]
     assert (await one.admit(Asked("u"))).control["mode"] == "bypass"
+
+
+async def test_a_fault_of_the_ticks_lets_everybody_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a turn that no tick will ever bring: who waits is released, who comes passes."""
+    one = governor(replace(CHAT, models=("large",)))
+    one._controller.deployments["large"].limit.restore(4)
+    one.loop.tick()
+    for number in range(4):
+        await one.admit(Asked(f"t{number}"))
+    task = asyncio.get_running_loop().create_task(one.admit(Asked("waits")))
+    await asyncio.sleep(0)
+    assert not task.done()
+
+    async def broken() -> None:
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(one.loop, "run", broken)
+    with pytest.raises(ValueError, match="a fault"):
+        await one.run()
+    assert (await task).turn == "admitted"
+    assert (await one.admit(Asked("comes"))).control["mode"] == "bypass"
