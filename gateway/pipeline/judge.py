@@ -62,7 +62,7 @@ _INTENT_HEADER: Final = b"x-lumyn-intent"
 
 
 _Case: TypeAlias = tuple[LlmRequest | None, JSONObject, Snapshot, int]
-"""What a decision was made from, so that it can be made again under a plan: facts, request, snapshot, instant.
+"""What a decision was made from, to make it again under a plan: facts, request, snapshot, instant.
 
 A bare tuple, because every request makes one and few are planned.
 """

@@ -1,4 +1,4 @@
-"""A backend's own metrics page, read as text. Implements `controller.ports.SignalSource` without knowing it."""
+"""A backend's own metrics page, read as text: a `controller.ports.SignalSource`, without knowing it."""
 
 from __future__ import annotations
 
