@@ -38,6 +38,10 @@ def serve_command(
     try:
         settings = load_settings(workspace, config, flags)
         policies = load_policies(settings.policy)
+        if settings.intents:
+            from gateway.app import control_config
+
+            control_config(settings)
         _print_settings(settings, policies.main.policy_hash)
         if not dry_run:
             _run(settings)

@@ -182,3 +182,18 @@ def test_a_configuration_cannot_be_changed() -> None:
     """It is frozen once it is read."""
     with pytest.raises(ValueError, match="frozen"):
         Config().listen.port = 1  # type: ignore[misc]
+
+
+def test_what_the_controller_needs_is_optional() -> None:
+    """Without it there are no intents, no prices and no dialect; with it each is checked."""
+    backend = {"name": "b", "url": "http://h:1/v1"}
+    model = {"name": "m", "backend": "b"}
+    config = Config.model_validate({"backends": [backend], "models": [model]})
+    assert config.intents == ()
+    assert (config.models[0].price_in, config.models[0].quality, config.models[0].context) == (0, 1, 131_072)
+    assert (config.backends[0].dialect, config.backends[0].metrics_url) == ("none", None)
+    for wrong in ({"quality": 2}, {"price_out": -1}, {"context": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Config.model_validate({"backends": [backend], "models": [model | wrong]})
+    with pytest.raises(ValueError, match="dialect"):
+        Config.model_validate({"backends": [backend | {"dialect": "llm-e"}]})

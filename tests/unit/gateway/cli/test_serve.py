@@ -103,3 +103,13 @@ def test_it_says_where_it_listens(host: str, origin: str, capsys: pytest.Capture
 def test_passwords_are_not_shown(url: str, shown: str) -> None:
     """Whatever stands between the user and the host is replaced."""
     assert serve._without_password(url) == shown
+
+
+def test_a_dry_run_checks_the_intents(tmp_path: Path) -> None:
+    """What the gateway would refuse at its start is refused here, each problem with its pointer."""
+    file = tmp_path / "c.yaml"
+    file.write_text("intents: [{name: chat, quality: {models: [gpt-9]}}, {latency: {ttft_ms: soon}}]\n")
+    done = RUN.invoke(app, ["serve", "--dry-run", "--config", str(file)])
+    assert done.exit_code == 2
+    assert "/intents/0/quality/models: no model 'gpt-9' is configured" in done.output
+    assert "/intents/1/latency/ttft_ms" in done.output
