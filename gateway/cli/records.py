@@ -1,4 +1,4 @@
-"""`lumyn records`: list what is stored, and what is still without an outcome."""
+"""`lumyn records`: list what is stored, and what is still without an outcome; drop what is old."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli import options
+from gateway.cli.drop import drop_command
 from gateway.cli.instants import instant_ms
 from gateway.cli.render import fail, json_text, say, table
 from gateway.cli.workspace import load_settings, use_desk
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from gateway.records.types import DecisionEntry
     from gateway.store.port import DecisionFilter
 
-app = typer.Typer(help="List stored decisions.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List stored decisions, and drop old ones.", no_args_is_help=True, rich_markup_mode=None
+)
+app.command("drop")(drop_command)
 Limit = Annotated[int, typer.Option(min=1, max=500, help="How many.")]
 
 
