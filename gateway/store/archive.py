@@ -67,7 +67,7 @@ def verify_archive(path: Path, wanted: Sequence[tuple[int, str]] | None = None) 
             if what or (wanted is not None and left < 0):
                 raise RecordError(
                     f"{path} line {count}: {what or 'more than was written'}",
-                    hint="nothing was dropped: export again, to a disk that keeps what it is given",
+                    hint="nothing was dropped: run `lumyn verify`, then export again",
                 )
     if wanted is not None and (left > 0 or next(stretches, None) is not None):
         raise RecordError(f"{path} ends after line {count}: it is cut off", hint="export again")
