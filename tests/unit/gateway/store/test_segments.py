@@ -26,7 +26,7 @@ def test_what_was_written_is_read() -> None:
 
 
 def test_later_segments_go_on_from_earlier_ones() -> None:
-    """The furthest head and position count, released runs are kept no more, unless the same segment says so."""
+    """The furthest head and position count; what is released is kept no more, unless kept anew."""
     first = segment_text([Head("W", 9, LINK, 0)], [("W", 3, 6, LINK)], [])
     second = segment_text(
         [Head("W", 4, b"\x01" * 32, 0), Head("V", 1, LINK, 0)], [("W", 5, 6, LINK)], [("W", 3, 5)]
@@ -42,5 +42,5 @@ def test_later_segments_go_on_from_earlier_ones() -> None:
 )
 def test_a_segment_that_is_none_is_a_value_error(text: str) -> None:
     """Whatever is damaged in a segment's row is one kind of error."""
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         read_cuts([(1, text)])
