@@ -69,7 +69,7 @@ async def test_a_lost_connection_begins_a_new_chain(dsn: str) -> None:
     waiting = store.submit([decision(2)])
     await eventually(waiting.done)
     assert waiting.exception() is not None
-    assert await eventually(lambda: store.health().ready)
+    assert await eventually(lambda: store.health().ready), store.health()
     again = await store.submit([decision(3)])
     assert (again.first_seq, again.writer != first.writer) == (0, True)
     assert await store.decision(EVERY_TENANT, decision(1).entry_id) == decision(1)

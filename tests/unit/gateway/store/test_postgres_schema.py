@@ -54,7 +54,8 @@ async def test_every_table_of_the_ledger_is_guarded(dsn: str, table: str) -> Non
     await connection.execute("INSERT INTO writers (writer, started_ms) VALUES ('W', 0)")
     await connection.execute("INSERT INTO segments VALUES (1, 0, 0, '', '')")
     await connection.execute(
-        "INSERT INTO entries (writer, seq, link, kind, entry_id, at_ms, body) VALUES (1, 0, '', 'c', 'i', 0, '')"
+        "INSERT INTO entries (writer, seq, link, kind, entry_id, at_ms, body) "
+        "VALUES (1, 0, '', 'c', 'i', 0, '')"
     )
     column = {"entries": "at_ms", "segments": "sealed_ms", "writers": "started_ms"}[table]
     for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET {column} = 1", f"TRUNCATE {table}"):

@@ -70,7 +70,7 @@ class Memory:
 
 @given(st.lists(st.integers(0, 4), max_size=24), st.integers(1, 9))
 async def test_what_is_left_verifies_wherever_it_is_cut(kinds: list[int], size: int) -> None:
-    """For any mix of kinds and any size of segment, what stays is what must, and it verifies by the segments."""
+    """For any mix and any size of segment, what stays is what must, and it verifies by the segments."""
     rows = rows_of(kinds)
     vault = Memory(rows, bound=frozenset({decision(3).entry_id}))
     with pytest.MonkeyPatch.context() as patch:

@@ -49,10 +49,11 @@ async def test_a_batch_in_flight_is_waited_for(vault: PostgresVault, dsn: str) -
     transaction = writer.transaction()
     await transaction.start()
     await writer.execute(
-        "INSERT INTO entries (writer, seq, link, kind, entry_id, at_ms, body) VALUES (1, 99, '', 'c', 'i', $1, '')",
+        "INSERT INTO entries (writer, seq, link, kind, entry_id, at_ms, body) "
+        "VALUES (1, 99, '', 'c', 'i', $1, '')",
         START_MS + 50,
     )
-    asked = asyncio.ensure_future(vault.end(START_MS + 99))
+    asked = asyncio.get_running_loop().create_task(vault.end(START_MS + 99))
     done, _ = await asyncio.wait([asked], timeout=0.1)
     assert not done
     await transaction.commit()

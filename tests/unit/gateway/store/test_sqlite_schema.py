@@ -76,7 +76,8 @@ def test_every_table_of_the_ledger_is_guarded(connection: sqlite3.Connection, ta
     connection.execute("INSERT INTO writers VALUES (1, 'W', 0, 0)")
     connection.execute("INSERT INTO segments VALUES (1, 0, 0, '', '')")
     connection.execute(
-        "INSERT INTO entries (writer, seq, link, kind, entry_id, at_ms, body) VALUES (1, 0, x'', 'c', 'i', 0, x'')"
+        "INSERT INTO entries (writer, seq, link, kind, entry_id, at_ms, body) "
+        "VALUES (1, 0, x'', 'c', 'i', 0, x'')"
     )
     for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET rowid = rowid"):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
