@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-long lint format serve sim bench lock clean
+.PHONY: help setup demo test test-long lint format serve sim sim-plots evaluate bench lock clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ serve: $(READY) ## run the gateway with the embedded simulator
 
 sim: $(READY) ## run the simulated llm-d alone
 	@$(BIN)/lumyn sim
+
+sim-plots: $(READY) ## draw the plots of docs/simulator.md anew
+	@$(BIN)/python -m controller.llmd.sim.plots --out docs/images
+
+evaluate: $(READY) ## the intent controller against baselines, in virtual time
+	@$(BIN)/python -m controller.evaluate --scenario spike4 --policies all
 
 bench: $(READY) ## the gateway against a bare aiohttp pass-through
 	@$(BIN)/python -m benchmarks.gateway

@@ -28,34 +28,46 @@ from gateway.store.verify import verify_sqlite
 from gateway.system import SystemClock, SystemRandomness
 
 BODY_BYTES = 1_500
+POLICY_HASH = "sha256:" + "a" * 64
+_HEAD = (
+    '{"decision_id":"%s","policy":{"policy_hash":"'
+    + POLICY_HASH
+    + '"},"reason_codes":["LLM_OK"],"request":{"action":{"intent":"chat","type":"llm.chat_completion"},'
+    '"subject":{"id":"bot","tenant_id":"%s","type":"service"}},"trace":{"correlation_id":"%s"},'
+    '"verdict":"%s","extensions":{"padding":"'
+)
+RECORD = _HEAD + "x" * (BODY_BYTES - len(_HEAD) - 70) + '"}}'
 
 
 @dataclass(slots=True)
 class Source:
-    """Makes decisions like those of the gateway."""
+    """Makes decisions like those of the gateway: a record of 1.5 kB and its columns."""
 
     ids: IdSource = field(default_factory=lambda: IdSource(SystemClock(), SystemRandomness()))
-    body: bytes = b'{"x":"' + b"x" * (BODY_BYTES - 8) + b'"}'
     tenants: tuple[Tenant, ...] = tuple(Tenant(f"tenant-{n}") for n in range(10))
     count: int = 0
 
     def next(self) -> DecisionEntry:
         """Return a decision that is not stored yet."""
         self.count += 1
+        entry_id, request_id = self.ids.new(), os.urandom(16).hex()
+        tenant = self.tenants[self.count % 10]
+        verdict = "TRUST" if self.count % 100 else "ESCALATE"
+        body = RECORD % (entry_id, tenant.tenant_id, request_id, verdict)
         return DecisionEntry(
-            self.ids.new(),
-            self.tenants[self.count % 10],
-            time.time_ns() // 1_000_000,
-            "llm.chat_completion",
-            "TRUST" if self.count % 100 else "ESCALATE",
-            ("LLM_OK",),
-            "sha256:" + "a" * 64,
-            "llama-70b",
-            os.urandom(16).hex(),
-            None,
-            "sha256:" + "b" * 64,
-            True,
-            self.body,
+            entry_id=entry_id,
+            tenant=tenant,
+            at_ms=time.time_ns() // 1_000_000,
+            action_type="llm.chat_completion",
+            verdict=verdict,
+            reason_codes=("LLM_OK",),
+            policy_hash=POLICY_HASH,
+            model="llama-70b",
+            correlation_id=request_id,
+            request_key=None,
+            request_digest=None,
+            awaits_outcome=True,
+            body=body.encode(),
         )
 
 

@@ -1,0 +1,1 @@
+"""The intent control loop: signals, decisions, actions, verification. Knows nothing of the gateway."""

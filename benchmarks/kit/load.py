@@ -22,6 +22,29 @@ PLAIN = json.dumps(
 STREAMED = PLAIN[:-1] + b',"stream":true}'
 
 
+CLIENT_HEADERS = "".join(
+    f"{name}: {value}\r\n"
+    for name, value in {
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip, deflate",
+        "Connection": "keep-alive",
+        "User-Agent": "AsyncOpenAI/Python 3.52.0",
+        "Content-Type": "application/json",
+        "X-Stainless-Lang": "python",
+        "X-Stainless-Package-Version": "3.52.0",
+        "X-Stainless-OS": "Linux",
+        "X-Stainless-Arch": "x64",
+        "X-Stainless-Runtime": "CPython",
+        "X-Stainless-Runtime-Version": "3.11.7",
+        "Authorization": "Bearer sk-benchmark",
+        "X-Stainless-Async": "async:asyncio",
+        "x-stainless-retry-count": "0",
+        "x-stainless-read-timeout": "600",
+    }.items()
+)
+"""What the official client sends with each request, in its order: headers cost every hop."""
+
+
 @dataclass
 class Run:
     """What a run came to. Latencies in seconds."""
@@ -92,7 +115,7 @@ async def load(
     port: int, *, connections: int, seconds: float, body: bytes, path: str = "/v1/chat/completions"
 ) -> Run:
     """Load `port` and return what came of it."""
-    head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
+    head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n{CLIENT_HEADERS}"
     request = head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body
     run = Run(seconds)
     until = time.perf_counter() + seconds

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.embed.config import LumynConfig
     from gateway.embed.desk import Desk
     from gateway.kernel.types import JSONObject
-    from gateway.pipeline.decisions import Appended
+    from gateway.pipeline.kept import Appended
 
 
 def demo_command(
@@ -56,7 +56,7 @@ async def _tell(desk: Desk, chosen: LumynConfig) -> None:
     first = await _decided(desk, chosen, story_refund(tenant, "1042", 20))
     _say_record(first)
     say("2) the customer had been refunded before: label it a failure")
-    labelled = await _label(desk, chosen, first["decision_id"])
+    labelled = await _label(desk, first["decision_id"])
     say(f"   event_id: {labelled.event_id}")
     say(f"   memory_id: {labelled.memory_id}")
     say("3) another small refund for a double charge")
@@ -67,9 +67,9 @@ async def _tell(desk: Desk, chosen: LumynConfig) -> None:
     say(f"next: lumyn explain {second['decision_id']}")
 
 
-async def _label(desk: Desk, chosen: LumynConfig, decision_id: str) -> Appended:
+async def _label(desk: Desk, decision_id: str) -> Appended:
     data = {"label": "failure", "summary": "refunded twice for one charge", "source": "demo"}
-    return await desk.append(chosen, decision_id, "label", data)
+    return await desk.append(decision_id, "label", data)
 
 
 async def _decided(desk: Desk, chosen: LumynConfig, request: JSONObject) -> JSONObject:

@@ -49,7 +49,7 @@ def doctor_command(
         fail(error)
     found = _Findings()
     _check_policy(settings, workspace, found)
-    _check_store(settings.storage.url, found)
+    _check_store(settings, found)
     if as_json:
         problems = [{"problem": message, "mend": hint} for message, hint in found.problems]
         write_json({"ok": not problems, "problems": problems} | found.facts, "-", pretty=True)
@@ -104,13 +104,35 @@ def _check_policy(settings: Config, workspace: str | None, found: _Findings) -> 
         found.facts["lint_findings"] = len(lint_policy(policies.main))
 
 
-def _check_store(url: str, found: _Findings) -> None:
+def _check_server(settings: Config, found: _Findings) -> None:
+    """Open a store that is no file: whatever keeps a gateway from opening it is told."""
+    import asyncio
+
+    from gateway.embed.desk import Desk
+    from gateway.system import SystemClock, SystemRandomness
+
+    async def open_once() -> None:
+        desk = Desk(settings.storage.url, SystemClock(), SystemRandomness())
+        try:
+            await desk.store()
+        finally:
+            await desk.close()
+
+    found.facts["storage"] = settings.storage.url.partition(":")[0]
+    try:
+        asyncio.run(open_once())
+    except GatewayError as error:
+        found.problem(error.message, error.hint)
+
+
+def _check_store(settings: Config, found: _Findings) -> None:
     from gateway.store.inspect import inspect_sqlite
     from gateway.store.open import is_sqlite, sqlite_path
 
+    url = settings.storage.url
     try:
         if not is_sqlite(url):
-            found.facts["storage"] = url.partition(":")[0]
+            _check_server(settings, found)
             return
         path = Path(sqlite_path(url))
     except GatewayError as error:

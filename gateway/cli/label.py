@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.embed.config import LumynConfig
     from gateway.embed.desk import Desk
     from gateway.kernel.types import JSONObject
-    from gateway.pipeline.decisions import Appended
+    from gateway.pipeline.kept import Appended
 
 
 def label_command(
@@ -58,9 +58,9 @@ def _labelling(
     if summary is not None:
         data["summary"] = summary
 
-    async def work(desk: Desk, chosen: LumynConfig) -> Appended:
+    async def work(desk: Desk, _: LumynConfig) -> Appended:
         try:
-            return await desk.append(chosen, decision_id, "label", data)
+            return await desk.append(decision_id, "label", data)
         except NotFoundError:
             raise NotFoundError(f"decision not found: {decision_id}") from None
 

@@ -1,8 +1,9 @@
-"""`lumyn records`: list what is stored, and what is still without an outcome; drop what is old."""
+"""`lumyn records`: list, export and drop what is stored, and list what is still without an outcome."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     from gateway.records.types import DecisionEntry
     from gateway.store.port import DecisionFilter
 
-app = typer.Typer(
-    help="List stored decisions, and drop old ones.", no_args_is_help=True, rich_markup_mode=None
-)
+T = TypeVar("T")
+
+app = typer.Typer(help="List, export and drop stored records.", no_args_is_help=True, rich_markup_mode=None)
 app.command("drop")(drop_command)
+Until = Annotated[str | None, typer.Option(help="Only before then; as --since.")]
 Limit = Annotated[int, typer.Option(min=1, max=500, help="How many.")]
 
 
@@ -36,7 +38,7 @@ def ls_command(
     model: Annotated[str | None, typer.Option(help="The model asked for.")] = None,
     tenant: Annotated[str | None, typer.Option(help="The tenant's id.")] = None,
     since: options.Since = None,
-    until: Annotated[str | None, typer.Option(help="Only before then; as --since.")] = None,
+    until: Until = None,
     limit: Limit = 50,
     *,
     as_json: options.AsJson = False,
@@ -73,6 +75,36 @@ def dangling_command(
     _print(_found(workspace, config, work), as_json=as_json)
 
 
+@app.command("export")
+def export_command(
+    form: Annotated[str, typer.Option("--format", help="jsonl (with events) or csv (columns).")] = "jsonl",
+    tenant: Annotated[str | None, typer.Option(help="The tenant's id; else every tenant.")] = None,
+    since: options.Since = None,
+    until: Until = None,
+    *,
+    workspace: options.Workspace = None,
+    config: options.Config = None,
+) -> None:
+    """Write decisions to standard output, newest first, as JSON Lines or CSV, however many there are."""
+    if form not in {"jsonl", "csv"}:
+        raise typer.BadParameter(f"--format is {form!r}; use jsonl or csv")
+    since_ms, until_ms = instant_ms(since, "--since"), instant_ms(until, "--until")
+
+    async def work(desk: Desk, _: LumynConfig) -> None:
+        from gateway.kernel.types import EVERY_TENANT, Tenant
+        from gateway.store.export import export_csv, export_json_lines
+        from gateway.store.port import DecisionFilter
+
+        write = export_csv if form == "csv" else export_json_lines
+        scope = EVERY_TENANT if tenant is None else Tenant(tenant)
+        wanted = DecisionFilter(since_ms=since_ms, until_ms=until_ms)
+        async for line in write(await desk.store(), scope, wanted):
+            sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+
+    _found(workspace, config, work)
+
+
 def _listing(
     wanted: DecisionFilter, tenant: str | None, limit: int
 ) -> Callable[[Desk, LumynConfig], Awaitable[tuple[DecisionEntry, ...]]]:
@@ -86,11 +118,7 @@ def _listing(
     return work
 
 
-def _found(
-    workspace: str | None,
-    config: str | None,
-    work: Callable[[Desk, LumynConfig], Awaitable[tuple[DecisionEntry, ...]]],
-) -> tuple[DecisionEntry, ...]:
+def _found(workspace: str | None, config: str | None, work: Callable[[Desk, LumynConfig], Awaitable[T]]) -> T:
     try:
         settings = load_settings(workspace, config)
     except GatewayError as error:

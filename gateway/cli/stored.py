@@ -18,9 +18,9 @@ def stored_record(decision_id: str, workspace: str | None, config: str | None) -
     """Return a record with its events; report one that is not there, and leave."""
     import orjson
 
-    async def work(desk: Desk, chosen: LumynConfig) -> bytes:
+    async def work(desk: Desk, _: LumynConfig) -> bytes:
         try:
-            return await desk.read(chosen, decision_id)
+            return await desk.read(decision_id)
         except NotFoundError:
             raise NotFoundError(f"decision not found: {decision_id}") from None
 

@@ -24,7 +24,8 @@ from gateway.kernel.ids import IdSource
 from gateway.kernel.types import EVERY_TENANT, JSONObject, Mode
 from gateway.live import Live, Snapshot
 from gateway.memory.snapshot import MemoryIndex
-from gateway.pipeline.decisions import Appended, Decisions
+from gateway.pipeline.decisions import Decisions
+from gateway.pipeline.kept import Appended, KeptDecisions
 from gateway.pipeline.policies import policy_entries, policy_set
 from gateway.pipeline.remember import MemoryFeed
 from gateway.policy.builtin import PACKS
@@ -90,13 +91,12 @@ class Desk:
                 stamp=Stamp(self._ids.new(), self._clock.wall_ms()),
             ).body
 
-    async def read(self, config: LumynConfig, decision_id: str) -> bytes:
+    async def read(self, decision_id: str) -> bytes:
         """Return a record with its events. Raises NotFoundError, StoreError and StoreSetupError."""
-        return await (await self._reader(config)).read(EVERY_TENANT, decision_id)
+        return await (await self._kept()).read(EVERY_TENANT, decision_id)
 
     async def append(
         self,
-        config: LumynConfig,
         decision_id: str,
         event_type: str,
         data: JSONObject,
@@ -107,8 +107,8 @@ class Desk:
 
         `acted`: it is the outcome of what the caller did after `decide(..., will_act=True)`.
         """
-        decisions = await self._reader(config)
-        return await decisions.append_event(EVERY_TENANT, decision_id, event_type, data, acted=acted)
+        kept = await self._kept()
+        return await kept.append_event(EVERY_TENANT, decision_id, event_type, data, acted=acted)
 
     async def replay(self, decision_id: str) -> Replay:
         """Decide a stored decision again under the policy that decided it. Raises as `read`, RecordError."""
@@ -180,9 +180,10 @@ class Desk:
             self._feed = MemoryFeed(store, self._index, lazy=True)
         return self._feed
 
-    async def _reader(self, config: LumynConfig) -> Decisions:
-        setting = self._setting(config)
-        return setting.decisions or await self._decisions(setting)
+    async def _kept(self) -> KeptDecisions:
+        """Return what reads and appends; it asks for no policy, which may be broken just now."""
+        store = await self.store()
+        return KeptDecisions(store, self._clock, self._ids, self._feed_of(store))
 
     async def _decisions(self, setting: _Setting) -> Decisions:
         """Return what decides under a setting, its policies kept so that its records can be replayed."""

@@ -21,7 +21,7 @@ from gateway.embed.typed import DecisionRecord, Labelled, Replayed
 from gateway.kernel.canon import plain
 from gateway.kernel.errors import StoreUnavailableError
 from gateway.kernel.types import JSONObject
-from gateway.pipeline.decisions import Appended
+from gateway.pipeline.kept import Appended
 from gateway.records.request import validate_request
 
 _DEFAULT: Final = LumynConfig()
@@ -77,7 +77,7 @@ class Lumyn:
 
     def get(self, decision_id: str) -> DecisionRecord:
         """Return a stored record with its events in `decision_event_log`. Raises NotFoundError."""
-        return _record(self._running().call(lambda desk: desk.read(self._config, decision_id)))
+        return _record(self._running().call(lambda desk: desk.read(decision_id)))
 
     def label(self, decision_id: str, label: str, summary: str | None = None) -> Labelled:
         """Label a decision `failure`, `success` or `near_miss`, so that later decisions learn of it.
@@ -141,14 +141,10 @@ class Lumyn:
         return _record(await self._running().acall(work))
 
     def _outcome(self, decision_id: str, data: JSONObject) -> Future[Appended]:
-        config = self._config
-        return self._running().start(
-            lambda desk: desk.append(config, decision_id, "outcome", data, acted=True)
-        )
+        return self._running().start(lambda desk: desk.append(decision_id, "outcome", data, acted=True))
 
     def _append(self, decision_id: str, event_type: str, data: JSONObject) -> Appended:
-        config = self._config
-        return self._running().call(lambda desk: desk.append(config, decision_id, event_type, data))
+        return self._running().call(lambda desk: desk.append(decision_id, event_type, data))
 
     def _running(self) -> DeskThread:
         thread = self._thread

@@ -75,6 +75,11 @@ class Written(web.StreamResponse):
         del data
 
 
+_LIVES_ON: Final = Written(lives_on=True)
+_ENDS: Final = Written(lives_on=False)
+"""They say nothing of a particular answer, so that every request may share them."""
+
+
 class HttpClient:
     """One request and its answer."""
 
@@ -331,4 +336,4 @@ class HttpClient:
 
     def written(self) -> Written:
         """Return what aiohttp is told when the handler is done."""
-        return Written(lives_on=not self._ends and not self._broken)
+        return _ENDS if self._ends or self._broken else _LIVES_ON

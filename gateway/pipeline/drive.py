@@ -99,7 +99,7 @@ class Exchange:
         transition = START
         try:
             while True:
-                event = await self._happen(transition)
+                event = await self._carry_out(transition)
                 if transition.state is State.ENDED or event is None:
                     return
                 transition = TABLE[transition.state, event]
@@ -112,9 +112,15 @@ class Exchange:
         finally:
             self._finish()
 
-    async def _happen(self, transition: Transition) -> Event | None:
+    async def _carry_out(self, transition: Transition) -> Event | None:
+        event: Event | None = None
         try:
-            return await self._carry_out(transition)
+            for command in transition.commands:
+                at_once = self._AT_ONCE.get(command)
+                if at_once is None:
+                    event = await self._WAITING[command](self)
+                else:
+                    at_once(self, transition)
         except ConnectionError:
             raise
         except Exception as error:
@@ -123,15 +129,6 @@ class Exchange:
                 raise
             # Fail closed, and still end in one fate: whatever broke, the table says what follows.
             return self._note(InternalError(), Event.FAULTED)
-
-    async def _carry_out(self, transition: Transition) -> Event | None:
-        event: Event | None = None
-        for command in transition.commands:
-            at_once = self._AT_ONCE.get(command)
-            if at_once is None:
-                event = await self._WAITING[command](self)
-            else:
-                at_once(self, transition)
         return event
 
     def _leave(self, transition: Transition, event: Event) -> None:
@@ -215,8 +212,7 @@ class Exchange:
         assert answer is not None
         headers = own_headers(self.sighting, request_id=self._request_id)
         for name, value in relayed_response_headers(answer.headers):
-            # Every byte has its character in Latin-1, in which heads are written: values pass unchanged.
-            headers.append((name.decode("ascii"), value.decode("latin-1")))
+            headers.append((name.decode("latin-1"), value.decode("latin-1")))
         if is_event_stream(answer):
             self._watch = StreamWatch()
             headers.append(("x-accel-buffering", "no"))

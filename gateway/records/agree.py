@@ -39,6 +39,38 @@ def disagreement(entry: Entry) -> str | None:
     return next((name for name, column in pairs if body.get(name, column) != column), None)
 
 
+def plainly_agrees(
+    body: bytes,
+    entry_id: str,
+    tenant_id: str | None,
+    action_type: str,
+    verdict: str,
+    reason_codes: str,
+    policy_hash: str,
+    correlation_id: str | None,
+    request_key: str | None,
+) -> bool:
+    """Tell at once that a decision's body says all that its columns say; False is no contradiction yet.
+
+    For the common case of a verification, at a third of the cost. `reason_codes` is the column's JSON text.
+    """
+    try:
+        value = orjson.loads(body)
+        request = value["request"]
+        return (
+            value["decision_id"] == entry_id
+            and value["verdict"] == verdict
+            and orjson.dumps(value["reason_codes"]).decode() == reason_codes
+            and value["policy"]["policy_hash"] == policy_hash
+            and request["action"]["type"] == action_type
+            and request.get("request_id") == request_key
+            and request["subject"].get("tenant_id") == tenant_id
+            and value["trace"].get("correlation_id") == correlation_id
+        )
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return False
+
+
 def _decision(entry: DecisionEntry) -> str | None:
     body = _object(entry.body)
     if body is None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from gateway.kernel.errors import RecordError
-from gateway.records.agree import disagreement
+from gateway.records.agree import disagreement, plainly_agrees
 from gateway.records.chain import genesis, link
 from gateway.store.anchor import Head
 from gateway.store.rows import entry_of, header_of
@@ -110,7 +110,7 @@ def _check(part: Part, row: Sequence[Any], writer: str, anchored: Mapping[tuple[
     entry_id, body = str(columns[1]), columns[-1]
     try:
         entry_header = header_of(columns)
-        contradiction = disagreement(entry_of(columns))
+        contradiction = _contradiction(columns)
     except (ValueError, TypeError) as error:
         part.faults.append(Fault(position, writer, seq, entry_id, f"changed: {error}"))
         part.lasts[writer] = (position, seq, stored_link)
@@ -130,6 +130,13 @@ def _check(part: Part, row: Sequence[Any], writer: str, anchored: Mapping[tuple[
     if anchored.get((writer, seq), stored_link) != stored_link:
         part.faults.append(Fault(position, writer, seq, entry_id, "not the record that was anchored"))
     part.lasts[writer] = (position, seq, stored_link)
+
+
+def _contradiction(columns: Sequence[Any]) -> str | None:
+    """Return the column that contradicts the body, where there is one."""
+    if columns[0] == "decision" and plainly_agrees(columns[17], *columns[1:3], *columns[4:8], *columns[9:11]):
+        return None
+    return disagreement(entry_of(columns))
 
 
 def _misfit(before_seq: int, before: bytes, seq: int, stored: bytes, entry_header: bytes, body: bytes) -> str:

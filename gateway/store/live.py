@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import Final
 
 
 def marks_directory(database: Path) -> Path:
@@ -27,9 +28,19 @@ class LiveMark:
         """Give the lock up and take its file away. Safe to call twice."""
         if self._descriptor < 0:
             return
+        _HELD.discard(self)
         self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
         self._descriptor = -1
+
+    def forget(self) -> None:
+        """Let go in a forked child: the lock and its file stay the parent's."""
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
+_HELD: Final[set[LiveMark]] = set()
+"""The marks that this process holds."""
 
 
 def claim(database: Path, writer: str) -> LiveMark | None:
@@ -43,4 +54,16 @@ def claim(database: Path, writer: str) -> LiveMark | None:
     except BlockingIOError:
         os.close(descriptor)
         return None
-    return LiveMark(path, descriptor)
+    mark = LiveMark(path, descriptor)
+    _HELD.add(mark)
+    return mark
+
+
+def _after_fork() -> None:
+    """Let go of the parent's marks: the lock would outlive the process whose life it stands for."""
+    for mark in _HELD:
+        mark.forget()
+    _HELD.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -48,7 +48,7 @@ def check(path: str, status: int, headers: Any, body: bytes) -> None:
         assert value["request_id"] == headers["x-request-id"]
         message = value["detail"]
     assert message
-    assert isinstance(message, dict) or message[0].islower() or message[0] == "`"
+    assert isinstance(message, dict) or message[0] == "`" or message[0].islower() or message.startswith("API")
     assert headers["content-type"] == "application/json"
     assert headers["x-should-retry"] == ("true" if status == 503 else "false")
     assert headers["x-request-id"]

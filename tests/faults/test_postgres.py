@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 
+import asyncpg
 import pytest
 
 from gateway.kernel.errors import StoreUnavailableError
@@ -62,3 +63,30 @@ async def test_a_crash_of_the_server_loses_nothing(server: PostgresServer) -> No
     note(f"PostgreSQL crashed under load: {len(acknowledged)} acknowledged, 0 lost, ready again by itself")
     assert len(acknowledged) > 50
     await store.close()
+
+
+async def test_a_role_with_few_rights_is_enough(server: PostgresServer) -> None:
+    """A role that may insert and read keeps records, and may neither change them nor drop the triggers."""
+    owner = await open_store(server.url(), clock=SystemClock(), randomness=SystemRandomness())
+    await owner.close()
+    admin = await asyncpg.connect(server.url())
+    await admin.execute("""
+        CREATE ROLE gateway LOGIN;
+        GRANT USAGE ON SCHEMA lumyn TO gateway;
+        GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA lumyn TO gateway;
+        GRANT UPDATE ON lumyn.settled TO gateway;
+    """)
+    await admin.close()
+    url = server.url().replace("lumyn@", "gateway@")
+    store = await open_store(url, clock=SystemClock(), randomness=SystemRandomness())
+    assert (await store.submit([decision(1, request_key="k")])).first_seq == 0
+    await store.close()
+    role = await asyncpg.connect(url)
+    change, drop = (
+        "UPDATE lumyn.entries SET verdict = 'X'",
+        "DROP TRIGGER entries_never_change ON lumyn.entries",
+    )
+    for statement in (change, drop):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await role.execute(statement)
+    await role.close()

@@ -163,7 +163,7 @@ async def test_no_secret_is_found_where_it_does_not_belong(tmp_path: Path, lines
         async with running_gateway(tmp_path, **settings) as gateway:
             errors = await traffic(gateway, script)
             records = await gateway.decisions()
-            outcomes = [await gateway.outcomes_of(record["decision_id"]) for record in records]
+            await gateway.outcomes(count=len(records))
             pages = [
                 await fetch(gateway.admin_port, path) for path in ("/admin/decisions?limit=500", "/metrics")
             ]
@@ -174,7 +174,6 @@ async def test_no_secret_is_found_where_it_does_not_belong(tmp_path: Path, lines
             pages.append(await fetch(gateway.admin_port, f"/admin/{QUERY}?x={QUERY}"))
 
     assert len(records) == len(ANSWERS) + 1
-    assert all(len(of_one) == 1 for of_one in outcomes)
     assert b"lumyn_requests" in pages[1]
     assert any("exchange" in line for line in lines.text)
     places = {

@@ -66,3 +66,13 @@ def test_a_read_only_place_is_told(lumyn) -> None:
     Path(".lumyn").chmod(0o700)
     assert "is read-only" in told.err
     assert "cannot write in .lumyn" in told.err
+
+
+def test_a_server_that_does_not_answer_is_told(lumyn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PostgreSQL that refuses the connection is a problem, and no crash."""
+    pytest.importorskip("asyncpg")
+    monkeypatch.setenv("LUMYN_STORAGE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    told = lumyn("doctor")
+    assert told.code == 1
+    assert "storage: postgresql" in told.out
+    assert told.err.startswith("error: ")

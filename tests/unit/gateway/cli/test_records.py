@@ -41,3 +41,16 @@ def test_an_instant_that_is_none_is_wrong_usage(lumyn, decision_id: str) -> None
     told = lumyn("records", "ls", "--since", "yesterday")
     assert told.code == 2
     assert "24h" in told.err
+
+
+def test_export_writes_every_decision(lumyn, decision_id: str) -> None:
+    """JSON Lines hold record and events, CSV a head and a row; another format is wrong usage."""
+    lumyn("label", decision_id, "--failure")
+    (line,) = lumyn("records", "export").out.splitlines()
+    found = orjson.loads(line)
+    assert found["decision"]["decision_id"] == decision_id
+    assert [event["type"] for event in found["events"]] == ["label"]
+    head, row = lumyn("records", "export", "--format", "csv").out.splitlines()
+    assert (head.split(",")[0], row.split(",")[0]) == ("decision_id", decision_id)
+    assert lumyn("records", "export", "--tenant", "nobody").out == ""
+    assert lumyn("records", "export", "--format", "xml").code == 2

@@ -28,7 +28,7 @@ async def test_what_it_decides_is_stored_and_replays(tmp_path: Path) -> None:
     desk = _desk(tmp_path / "s.db")
     body = await desk.decide(CONFIG, refund())
     decision_id = orjson.loads(body)["decision_id"]
-    assert await desk.read(CONFIG, decision_id) == body
+    assert await desk.read(decision_id) == body
     assert (await desk.replay(decision_id)).decision.body == body
     assert check_pack(await desk.pack(decision_id)).ok
     await desk.close()
@@ -59,7 +59,7 @@ async def test_a_store_that_cannot_be_opened_abstains_and_comes_back(tmp_path: P
     record = orjson.loads(await desk.decide(CONFIG, refund()))
     assert (record["verdict"], record["reason_codes"]) == ("ABSTAIN", ["STORAGE_UNAVAILABLE"])
     with pytest.raises(StoreSetupError):
-        await desk.read(CONFIG, record["decision_id"])
+        await desk.read(record["decision_id"])
     (tmp_path / "missing").mkdir()
     # Until it is time to look again the first refusal answers.
     assert orjson.loads(await desk.decide(CONFIG, refund()))["verdict"] == "ABSTAIN"
@@ -80,7 +80,7 @@ async def test_configurations_share_memory_and_not_policies(tmp_path: Path) -> N
     """A failure labelled under one configuration is known under another with the same store."""
     desk = _desk(tmp_path / "s.db")
     first = orjson.loads(await desk.decide(CONFIG, refund()))
-    await desk.append(CONFIG, first["decision_id"], "label", {"label": "failure"})
+    await desk.append(first["decision_id"], "label", {"label": "failure"})
     other = LumynConfig(store_path="unused", mode="advisory")
     record = orjson.loads(await desk.decide(other, refund()))
     assert (record["verdict"], record["policy"]["mode"]) == ("ESCALATE", "advisory")
@@ -101,7 +101,7 @@ async def test_unknown_ids_and_false_digests_are_refused(tmp_path: Path) -> None
     """An id that is none is NotFoundError; content that is not what its digest says is a request error."""
     desk = _desk(tmp_path / "s.db")
     with pytest.raises(NotFoundError):
-        await desk.read(CONFIG, "01ARZ3NDEKTSV4RRFFQ69G5FAV")
+        await desk.read("01ARZ3NDEKTSV4RRFFQ69G5FAV")
     with pytest.raises(NotFoundError):
         await desk.pack("01ARZ3NDEKTSV4RRFFQ69G5FAV")
     inline = {"mode": "inline", "inline": {"a": 1}, "digest": "sha256:" + "0" * 64}
@@ -117,8 +117,8 @@ async def test_only_who_decides_reads_all_memory(tmp_path: Path) -> None:
     decision_id = orjson.loads(await first.decide(CONFIG, refund()))["decision_id"]
     await first.close()
     second = Desk(f"sqlite:{tmp_path}/s.db", StillClock(), SeededRandomness(2))
-    await second.append(CONFIG, decision_id, "label", {"label": "failure"})
-    await second.read(CONFIG, decision_id)
+    await second.append(decision_id, "label", {"label": "failure"})
+    await second.read(decision_id)
     assert second._index.prefix("acme", "support.refund").length == 0
     assert orjson.loads(await second.decide(CONFIG, refund()))["verdict"] == "ESCALATE"
     await second.close()

@@ -17,7 +17,7 @@ from gateway.kernel.errors import (
     StoreUnavailableError,
 )
 from gateway.kernel.types import EVERY_TENANT, NO_TENANT, JSONObject, Tenant
-from gateway.pipeline.decisions import with_events
+from gateway.pipeline.kept import with_events
 from tests.kit.entries import entry_id, event
 
 DIGEST = "sha256:" + "0" * 64

@@ -46,7 +46,7 @@ async def _decided(desk: Desk, value: float = 20) -> dict:
 async def test_a_label_of_another_writer_arrives_through_the_feed(desk: Desk, store: SqliteStore) -> None:
     """What one store labels, an index fed from another store on the same file knows after catching up."""
     record = await _decided(desk)
-    await desk.append(CONFIG, record["decision_id"], "label", {"label": "failure"})
+    await desk.append(record["decision_id"], "label", {"label": "failure"})
     index = MemoryIndex()
     feed = MemoryFeed(store, index)
     assert await feed.catch_up() == 1
@@ -57,9 +57,7 @@ async def test_a_label_of_another_writer_arrives_through_the_feed(desk: Desk, st
 async def test_a_label_and_its_item_are_one_commit(desk: Desk, store: SqliteStore) -> None:
     """A label's event and memory item have sequence numbers side by side, and name each other."""
     record = await _decided(desk)
-    appended = await desk.append(
-        CONFIG, record["decision_id"], "label", {"label": " Failure ", "summary": "twice"}
-    )
+    appended = await desk.append(record["decision_id"], "label", {"label": " Failure ", "summary": "twice"})
     (event,) = await store.events(EVERY_TENANT, record["decision_id"])
     data = orjson.loads(event.body)["data"]
     assert data == {"label": "failure", "memory_id": appended.memory_id, "summary": "twice"}
@@ -73,21 +71,21 @@ async def test_a_label_and_its_item_are_one_commit(desk: Desk, store: SqliteStor
 async def test_a_withdrawn_item_no_longer_speaks(desk: Desk) -> None:
     """An override of kind withdraw takes a failure back: the next like request is trusted again."""
     record = await _decided(desk)
-    appended = await desk.append(CONFIG, record["decision_id"], "label", {"label": "failure"})
+    appended = await desk.append(record["decision_id"], "label", {"label": "failure"})
     held = await _decided(desk, 21)
     assert held["verdict"] == "ESCALATE"
     data = {"kind": "withdraw", "memory_id": appended.memory_id}
-    await desk.append(CONFIG, record["decision_id"], "override", data)
+    await desk.append(record["decision_id"], "override", data)
     assert (await _decided(desk, 22))["verdict"] == "TRUST"
 
 
 async def test_nobody_withdraws_an_item_of_another_decision(desk: Desk) -> None:
     """A withdrawal names an item that a label of the same decision made, or is refused with its pointer."""
     first, second = await _decided(desk), await _decided(desk, 300)
-    appended = await desk.append(CONFIG, first["decision_id"], "label", {"label": "failure"})
+    appended = await desk.append(first["decision_id"], "label", {"label": "failure"})
     data = {"kind": "withdraw", "memory_id": appended.memory_id}
     with pytest.raises(InvalidRequestError) as caught:
-        await desk.append(CONFIG, second["decision_id"], "override", data)
+        await desk.append(second["decision_id"], "override", data)
     assert caught.value.pointer == "/data/memory_id"
 
 
@@ -106,9 +104,7 @@ async def test_catching_up_reads_more_than_one_page(
     """More items than one read holds are all added, in the order of their commit."""
     record = await _decided(desk)
     for number in range(5):
-        await desk.append(
-            CONFIG, record["decision_id"], "label", {"label": "success", "summary": f"n{number}"}
-        )
+        await desk.append(record["decision_id"], "label", {"label": "success", "summary": f"n{number}"})
     monkeypatch.setattr(remember, "READ_ITEMS", 2)
     index = MemoryIndex()
     assert await MemoryFeed(store, index).catch_up() == 5

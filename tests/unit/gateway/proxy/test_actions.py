@@ -22,7 +22,7 @@ from gateway.kernel.errors import (
 from gateway.kernel.types import EVERY_TENANT, Tenant
 from gateway.live import Live, Snapshot
 from gateway.memory.snapshot import MemoryIndex
-from gateway.pipeline.decisions import Appended
+from gateway.pipeline.kept import Appended
 from gateway.pipeline.policies import load_policies
 from gateway.proxy.actions import ActionGate
 from tests.kit.entries import entry_id

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import aiosqlite
@@ -14,6 +16,7 @@ from gateway.store.anchor import Head, anchor_path, read_anchors
 from gateway.store.open import open_store, sqlite_path
 from gateway.store.sqlite import open_sqlite
 from gateway.store.sqlite_driver import run
+from gateway.store.verify import verify_sqlite
 from gateway.system import SystemClock, SystemRandomness
 from tests.kit.entries import decision
 
@@ -23,6 +26,28 @@ async def test_the_door_to_the_thread_is_where_it_was(tmp_path: Path) -> None:
     assert list(inspect.signature(aiosqlite.Connection._execute).parameters)[:2] == ["self", "fn"]
     async with aiosqlite.connect(tmp_path / "x.db") as connection:
         assert await run(connection, lambda plain, x: plain.execute("SELECT ?", (x,)).fetchone(), 7) == (7,)
+
+
+def test_a_process_that_does_not_close_its_store_still_ends(tmp_path: Path) -> None:
+    """An exception past an open store ends the process at once, with what was acknowledged kept."""
+    command = [sys.executable, "-c", DIES, tmp_path / "a.db"]
+    done = subprocess.run(command, capture_output=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert b"KeyError" in done.stderr
+    assert verify_sqlite(tmp_path / "a.db").records == 1
+
+
+DIES = """
+import asyncio, sys
+from gateway.store.sqlite import open_sqlite
+from gateway.system import SystemClock, SystemRandomness
+from tests.kit.entries import decision
+async def main():
+    store = await open_sqlite(sys.argv[1], clock=SystemClock(), randomness=SystemRandomness())
+    await store.submit([decision(1)])
+    raise KeyError("surprise")
+asyncio.run(main())
+"""
 
 
 async def test_the_settings_that_durability_rests_on(tmp_path: Path) -> None:

@@ -171,3 +171,25 @@ def test_a_sealed_entry_has_the_header_of_its_row() -> None:
     for entry in (decision(1, request_key="k"), event(1, "D"), memory_item(1), policy(), control(1)):
         sealed = seal(entry)
         assert header_of(sealed.row) == sealed.header
+
+
+def test_a_sealed_segment_can_leave_and_the_rest_verifies(path: Path) -> None:
+    """What lies in a sealed segment may be deleted, nothing else; the chain goes on from the sealed head."""
+    connection = sqlite3.connect(path)
+    head, writer = connection.execute(
+        "SELECT lower(hex(link)), writers.writer FROM entries JOIN writers ON number = entries.writer "
+        "WHERE seq = 9"
+    ).fetchone()
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        connection.execute("DELETE FROM entries WHERE seq <= 9")
+    heads = f'[["{writer}", 9, "{head}"]]'
+    connection.execute("INSERT INTO segments VALUES (1, 10, 0, ?, 'sha256:x')", (heads,))
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        connection.execute("DELETE FROM entries WHERE seq <= 10")
+    connection.execute("DELETE FROM entries WHERE seq <= 9")
+    connection.commit()
+    report = verify_sqlite(path)
+    assert (report.faults, report.records) == ((), COUNT - 10)
+    tamper(path, "DELETE FROM entries WHERE seq = 10")
+    assert "sequence 10 is missing" in verify_sqlite(path).faults[0].what
+    connection.close()

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from gateway.kernel.errors import ConflictError, StoreUnavailableError
+from gateway.kernel.bounds import STORE_PATIENCE_S, STORE_QUEUE_MAX
+from gateway.kernel.errors import ConflictError, StoreBusyError, StoreUnavailableError
 from gateway.store import writer as writer_module
 from gateway.store.rows import seal
 from gateway.store.writer import CommitError, Group, GroupWriter, Outcome
@@ -162,3 +163,58 @@ async def test_closing_commits_what_is_queued(driver: Driver, group_writer: Grou
     assert driver.chores_done == [True]
     with pytest.raises(StoreUnavailableError, match="closed"):
         group_writer.submit(ONE)
+
+
+async def test_an_outcome_rides_with_the_next_decision(driver: Driver, group_writer: GroupWriter) -> None:
+    """What nobody waits for makes no commit of its own while a decision is about to come."""
+    outcome = group_writer.submit(ONE, reserved=True)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert driver.batches == []
+    await group_writer.submit(ONE)
+    assert driver.batches == [2]
+    assert outcome.done()
+
+
+async def test_an_outcome_alone_is_committed_soon(driver: Driver, group_writer: GroupWriter) -> None:
+    """Without a decision to ride with, an outcome goes when its patience is over."""
+    await asyncio.wait_for(group_writer.submit(ONE, reserved=True), STORE_PATIENCE_S + 1.0)
+    assert driver.batches == [1]
+
+
+async def test_outcomes_pass_the_bound(driver: Driver, group_writer: GroupWriter) -> None:
+    """A full queue refuses decisions and still takes the fates of those it took before."""
+    driver.gate.clear()
+    waiting = [group_writer.submit(ONE) for _ in range(STORE_QUEUE_MAX)]
+    with pytest.raises(StoreBusyError):
+        group_writer.submit(ONE)
+    waiting.append(group_writer.submit(ONE, reserved=True))
+    driver.gate.set()
+    await asyncio.gather(*waiting)
+    assert group_writer.health().committed == STORE_QUEUE_MAX + 1
+
+
+async def test_a_crowd_gathers_and_a_lone_caller_waits_for_nobody(
+    driver: Driver, group_writer: GroupWriter
+) -> None:
+    """After a batch of two, one who is back early waits for the other; after a batch of one, nobody waits."""
+    await asyncio.gather(group_writer.submit(ONE), group_writer.submit(ONE))
+    early = group_writer.submit(ONE)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.gather(early, group_writer.submit(ONE))
+    assert driver.batches == [2, 2]
+    await group_writer.submit(ONE)
+    lone = group_writer.submit(ONE)
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert lone.done()
+    assert driver.batches == [2, 2, 1, 1]
+
+
+async def test_closing_commits_what_is_patient(driver: Driver) -> None:
+    """An outcome that still waits for company is committed before the store closes."""
+    writer = GroupWriter(driver, SystemClock())
+    writer.submit(ONE, reserved=True)
+    await writer.close()
+    assert driver.batches == [1]
