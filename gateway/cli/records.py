@@ -1,4 +1,4 @@
-"""`lumyn records`: list and export what is stored, and what has no outcome yet; drop what is old."""
+"""`lumyn records`: list, export and drop what is stored, and list what is still without an outcome."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(help="List, export and drop stored decisions.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, export and drop stored records.", no_args_is_help=True, rich_markup_mode=None)
 app.command("drop")(drop_command)
 Until = Annotated[str | None, typer.Option(help="Only before then; as --since.")]
 Limit = Annotated[int, typer.Option(min=1, max=500, help="How many.")]

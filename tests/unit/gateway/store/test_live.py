@@ -1,51 +1,66 @@
-"""A mark of life is held by one, given up by its owner, and dropped by the kernel with its process."""
+"""Who lives and who does not, told by locks."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 from gateway.store.live import claim, marks_directory
 
+DIES_AND_LEAVES_A_CHILD = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from gateway.store.live import claim
+assert claim(Path("s.db"), "w") is not None
+if not os.fork():
+    os.close(1)
+    sys.stdin.read()  # lives on until the test lets it go
+    os._exit(0)
+print("claimed", flush=True)
+os._exit(1)
+"""
 
-def test_a_living_writer_is_told_from_a_dead_one(tmp_path: Path) -> None:
-    """While a mark is held nobody else gets it, not even this process; afterwards anybody does."""
-    database = tmp_path / "lumyn.db"
-    mark = claim(database, "W")
+
+def test_a_mark_is_held_once_and_given_back(tmp_path: Path) -> None:
+    """While one holds it nobody else gets it, not even this process; released, its file is gone."""
+    mark = claim(tmp_path / "s.db", "w")
     assert mark is not None
-    assert claim(database, "W") is None
-    other = claim(database, "V")
+    assert claim(tmp_path / "s.db", "w") is None
+    other = claim(tmp_path / "s.db", "x")
     assert other is not None
-    mark.release()
-    mark.release()
-    again = claim(database, "W")
-    assert again is not None
-    again.release()
     other.release()
-    assert list(marks_directory(database).iterdir()) == []
-
-
-def test_a_killed_process_holds_no_mark(tmp_path: Path) -> None:
-    """However a process dies, its mark is free at once, though its file is still there."""
-    database = tmp_path / "lumyn.db"
-    code = (
-        "import os, pathlib; from gateway.store.live import claim; "
-        f"claim(pathlib.Path({str(database)!r}), 'W'); print('held', flush=True); os.kill(os.getpid(), 9)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30
-    )
-    assert (done.stdout, done.returncode) == ("held\n", -9)
-    assert len(list(marks_directory(database).iterdir())) == 1
-    mark = claim(database, "W")
-    assert mark is not None
     mark.release()
+    mark.release()
+    assert list(marks_directory(tmp_path / "s.db").iterdir()) == []
 
 
-def test_only_its_owner_sees_the_marks(tmp_path: Path) -> None:
-    """The directory is nobody else's business."""
-    mark = claim(tmp_path / "lumyn.db", "W")
+def test_a_dead_process_is_dead_though_its_child_lives(tmp_path: Path) -> None:
+    """A writer that dies leaves its mark to be claimed, even while a child that it forked goes on."""
+    program = DIES_AND_LEAVES_A_CHILD.format(root=str(Path.cwd()))
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.read() == b"claimed\n"
+        assert process.wait(30) == 1
+        mark = claim(tmp_path / "s.db", "w")
+        assert mark is not None
+        mark.release()
+        process.stdin.close()
+
+
+def test_a_child_lets_go_without_touching_the_mark(tmp_path: Path) -> None:
+    """A forked child that releases what it inherited leaves the parent's lock and file as they are."""
+    mark = claim(tmp_path / "s.db", "w")
     assert mark is not None
-    assert marks_directory(tmp_path / "lumyn.db").stat().st_mode & 0o077 == 0
+    child = os.fork()
+    if not child:
+        mark.release()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert claim(tmp_path / "s.db", "w") is None
+    assert len(list(marks_directory(tmp_path / "s.db").iterdir())) == 1
     mark.release()

@@ -8,6 +8,7 @@ from gateway.kernel.errors import StoreSetupError
 from gateway.kernel.types import EVERY_TENANT
 from gateway.store.postgres import open_postgres
 from gateway.store.postgres_commit import _check_promises, connect, mark_of, reason_of
+from gateway.system import SystemClock, SystemRandomness
 from tests.kit.entries import CountedRandomness, StillClock, decision
 from tests.kit.gateways import eventually
 
@@ -59,7 +60,7 @@ async def test_a_server_that_keeps_nothing_is_refused() -> None:
 
 async def test_a_lost_connection_begins_a_new_chain(dsn: str) -> None:
     """The writer is another one after a loss, its chain begins at 0, and what was acknowledged is there."""
-    store = await open_postgres(dsn, clock=StillClock(), randomness=CountedRandomness())
+    store = await open_postgres(dsn, clock=SystemClock(), randomness=SystemRandomness())
     first = await store.submit([decision(1)])
     killer = await connect(dsn)
     await killer.execute(
