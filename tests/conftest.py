@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.kit.gateways import RunningGateway, StartGateway
+    from tests.kit.postgres import PostgresServer
 
 
 @pytest.fixture
@@ -32,3 +33,12 @@ async def start_gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
             return await running.enter_async_context(running_gateway(directory, **settings))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One PostgreSQL server for the whole run."""
+    from tests.kit.postgres import postgres_server  # late: most tests need no server
+
+    with postgres_server() as server:
+        yield server

@@ -1,4 +1,4 @@
-"""`lumyn records`: list and export what is stored, and what is still without an outcome."""
+"""`lumyn records`: list, export and drop what is stored, and list what is still without an outcome."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from gateway.cli import options
+from gateway.cli.drop import drop_command
 from gateway.cli.instants import instant_ms
 from gateway.cli.render import fail, json_text, say, table
 from gateway.cli.workspace import load_settings, use_desk
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(help="List and export stored decisions.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, export and drop stored records.", no_args_is_help=True, rich_markup_mode=None)
+app.command("drop")(drop_command)
 Until = Annotated[str | None, typer.Option(help="Only before then; as --since.")]
 Limit = Annotated[int, typer.Option(min=1, max=500, help="How many.")]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,25 +15,26 @@ from gateway.cli.render import EXIT_REPORTED, fail, refuse, say, write_json
 from gateway.cli.workspace import load_settings, require_store
 from gateway.kernel.errors import GatewayError
 
+if TYPE_CHECKING:
+    from gateway.store.audit import Report
+
 
 def verify_command(
     jobs: Annotated[int, typer.Option(min=0, max=64, help="Processes; 0 means one a core.")] = 0,
+    heads: Annotated[
+        Path | None,
+        typer.Option(help="A file of anchored heads that must be reached, beside that of the store."),
+    ] = None,
     *,
     as_json: options.AsJson = False,
     workspace: options.Workspace = None,
     config: options.Config = None,
 ) -> None:
     """Check every record against its hash chain and its anchors. Exit code 1 where anything is wrong."""
-    from gateway.store.open import is_sqlite, sqlite_path
-    from gateway.store.verify import verify_sqlite
-
     try:
         url = load_settings(workspace, config).storage.url
-        if not is_sqlite(url):
-            refuse("verify reads SQLite stores", hint="export the store, then verify the export")
         require_store(url)
-        path = Path(sqlite_path(url))
-        report = verify_sqlite(path, jobs=jobs or os.cpu_count() or 1, progress=_progress)
+        report = _verify(url, jobs or os.cpu_count() or 1, heads)
     except GatewayError as error:
         fail(error)
     if as_json:
@@ -52,6 +54,26 @@ def verify_command(
         typer.echo(f"error: {fault}", err=True)
     if report.faults:
         raise typer.Exit(EXIT_REPORTED)
+
+
+def _verify(url: str, jobs: int, heads: Path | None) -> Report:
+    """Verify whatever store the URL names; several processes read a file, one reads a server."""
+    from gateway.store.anchor import read_anchors
+    from gateway.store.open import is_sqlite, sqlite_path
+
+    anchors = {} if heads is None else read_anchors(heads)
+    if is_sqlite(url):
+        from gateway.store.verify import verify_sqlite
+
+        return verify_sqlite(Path(sqlite_path(url)), jobs=jobs, progress=_progress, anchors=anchors)
+    try:
+        from gateway.store.verify_postgres import verify_postgres
+    except ImportError:
+        refuse(
+            "storage.url names PostgreSQL, and asyncpg is not installed",
+            hint="pip install 'lumyn-gateway[postgres]'",
+        )
+    return asyncio.run(verify_postgres(url, progress=_progress, anchors=anchors))
 
 
 def _progress(done: int, total: int) -> None:

@@ -82,6 +82,9 @@ STORE_PATIENCE_S: Final = 0.02
 dies meanwhile the fate is recorded as unknown, as it would be had it died before the last byte."""
 PAGE_DECISIONS_MAX: Final = 500
 """Decisions in one page of a listing."""
+IDEMPOTENCY_TTL_S: Final = 24 * 3600.0
+"""A key is honoured at least so long, as callers know it from payment APIs: retention never drops a decision
+that holds a younger one."""
 
 # --- the process -------------------------------------------------------------------------------
 DRAIN_S: Final = 25.0

@@ -187,9 +187,11 @@ class PostgresStore:
             if connection is None or connection.is_closed():
                 connection = await connect(self._dsn, default_transaction_read_only="on")
             return await query(connection, *args, **kwargs)
-        except (UnicodeEncodeError, pg.CharacterNotInRepertoireError) as error:
+        except (UnicodeEncodeError, pg.DataError) as error:
             raise InvalidRequestError("what is asked for is no text") from error
         except LOST as error:
+            if connection is not None and isinstance(error, pg.InternalClientError):
+                connection.terminate()  # It is of no more use, and does not know it.
             raise StoreUnavailableError(
                 f"the store cannot be read: {reason_of(error)}", retry_after_s=1.0
             ) from error

@@ -33,8 +33,9 @@ ORDER_LOCK: Final = 0x4C756D79_0002
 """Advisory lock of batches that must look before they write, or whose order of commit is read (memory)."""
 DAMAGED: Final = frozenset({"XX001", "XX002"})
 """SQLSTATE of damaged data and damaged indexes."""
-LOST: Final = (pg.PostgresError, pg.InterfaceError, OSError, TimeoutError)
-"""What asyncpg raises when a server says no, or no longer says anything."""
+LOST: Final = (pg.PostgresError, pg.InterfaceError, pg.InternalClientError, OSError, TimeoutError)
+"""What asyncpg raises when a server says no, or no longer says anything; its internal error where the server
+ended the session (a failover) between two of our questions."""
 
 _TYPES: Final = {
     "writer": "bigint",

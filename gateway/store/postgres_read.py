@@ -16,10 +16,11 @@ from gateway.store.postgres_schema import Connection
 from gateway.store.rows import ENTRY_LIST, decision_of, event_of, memory_of, policy_of
 
 _ENTRY: Final = f"SELECT {ENTRY_LIST} FROM entries"  # noqa: S608 - constants
-_NO_OUTCOME: Final = (
+NO_OUTCOME: Final = (
     "NOT EXISTS (SELECT 1 FROM entries AS outcome WHERE outcome.kind = 'event' "
     "AND outcome.decision_id = waiting.entry_id AND outcome.label = 'outcome')"
 )
+"""Of a decision that the query calls `waiting`."""
 
 
 class Conditions:
@@ -133,7 +134,7 @@ async def dangling(connection: Connection, limit: int) -> tuple[DecisionEntry, .
     sql = f"""
         SELECT {ENTRY_LIST} FROM entries AS waiting WHERE kind = 'decision' AND awaits_outcome = 1
         AND seq > coalesce((SELECT after_seq FROM settled WHERE settled.writer = waiting.writer), -1)
-        AND {_NO_OUTCOME} ORDER BY position LIMIT $1
+        AND {NO_OUTCOME} ORDER BY position LIMIT $1
     """  # noqa: S608 - constants
     return tuple(map(decision_of, await connection.fetch(sql, limit)))
 
@@ -154,7 +155,7 @@ async def left_open(
     """Return decisions of one writer after a sequence that have no outcome, oldest first."""
     sql = f"""
         SELECT {ENTRY_LIST}, seq FROM entries AS waiting
-        WHERE writer = $1 AND seq > $2 AND kind = 'decision' AND awaits_outcome = 1 AND {_NO_OUTCOME}
+        WHERE writer = $1 AND seq > $2 AND kind = 'decision' AND awaits_outcome = 1 AND {NO_OUTCOME}
         ORDER BY seq LIMIT $3
     """  # noqa: S608 - constants
     return [(row["seq"], decision_of(row)) for row in await connection.fetch(sql, number, seq, limit)]

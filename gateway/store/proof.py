@@ -10,11 +10,10 @@ import sqlite3
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from gateway.records.chain import genesis
 from gateway.records.proof import Proof
 from gateway.store.rows import ENTRY_LIST, header_of
+from gateway.store.segments import read_cuts
 
 if TYPE_CHECKING:  # the driver of PostgreSQL need not be installed
     from gateway.store.postgres_schema import Connection
@@ -24,7 +23,7 @@ _PLACE: Final = (
     f"SELECT entries.position, writers.number, writers.writer, entries.seq, entries.link, {_ENTRY_COLUMNS} "  # noqa: S608 - constants
     "FROM entries JOIN writers ON writers.number = entries.writer WHERE entries.entry_id = "
 )
-_HEADS: Final = "SELECT heads FROM segments ORDER BY number DESC"
+_HEADS: Final = "SELECT last_position, heads FROM segments ORDER BY number"
 
 
 def sqlite_proof(connection: sqlite3.Connection, entry_id: str) -> Proof | None:
@@ -33,11 +32,12 @@ def sqlite_proof(connection: sqlite3.Connection, entry_id: str) -> Proof | None:
     if row is None:
         return None
     # By position: entries of one writer lie in the order of their sequence.
-    before = connection.execute(
-        "SELECT link FROM entries NOT INDEXED WHERE position < ? AND writer = ? "
+    last = connection.execute(
+        "SELECT link, seq FROM entries NOT INDEXED WHERE position < ? AND writer = ? "
         "ORDER BY position DESC LIMIT 1",
         (row[0], row[1]),
     ).fetchone()
+    before = last if last and last[1] == row[3] - 1 else None
     heads = [] if before else connection.execute(_HEADS).fetchall()
     return _proof(row, before, heads)
 
@@ -61,9 +61,10 @@ def _proof(row: Sequence[Any], before: Sequence[Any] | None, heads: Sequence[Seq
     elif seq == 0:
         link_before = genesis(writer)
     else:
-        sealed = ((name, at, text) for (segment,) in heads for name, at, text in orjson.loads(segment))
-        found = next((text for name, at, text in sealed if name == writer and at == seq - 1), None)
+        cuts = read_cuts(heads)
+        head = cuts.heads.get(writer)
+        found = head.link if head is not None and head.seq == seq - 1 else cuts.before.get((writer, seq))
         if found is None:
             return None
-        link_before = bytes.fromhex(found)
+        link_before = found
     return Proof(writer, seq, link_before, header_of(columns), bytes(link))

@@ -15,10 +15,11 @@ from gateway.store.ledger import SETTLED_WHOLLY
 from gateway.store.port import DecisionFilter, Page
 from gateway.store.rows import ENTRY_LIST, decision_of, event_of, memory_of, policy_of
 
-_NO_OUTCOME: Final = (
+NO_OUTCOME: Final = (
     "NOT EXISTS (SELECT 1 FROM entries AS outcome INDEXED BY events_by_decision "
     "WHERE outcome.kind = 'event' AND outcome.decision_id = waiting.entry_id AND outcome.label = 'outcome')"
 )
+"""Of a decision that the query calls `waiting`."""
 _DECISION: Final = f"SELECT {ENTRY_LIST} FROM entries WHERE kind = 'decision'"  # noqa: S608 - constants
 
 
@@ -91,7 +92,7 @@ def dangling(connection: sqlite3.Connection, limit: int) -> tuple[DecisionEntry,
     """Return decisions that await an outcome and have none, oldest first."""
     sql = f"""
         SELECT {ENTRY_LIST} FROM entries AS waiting NOT INDEXED
-        WHERE position > ? AND kind = 'decision' AND awaits_outcome = 1 AND {_NO_OUTCOME}
+        WHERE position > ? AND kind = 'decision' AND awaits_outcome = 1 AND {NO_OUTCOME}
         ORDER BY position LIMIT ?
     """  # noqa: S608 - constants
     floor = min((position for _, _, position in unsettled(connection)), default=0)
@@ -114,7 +115,7 @@ def left_open(
     """Return decisions of one writer after a position that have no outcome, oldest first."""
     sql = f"""
         SELECT position, {ENTRY_LIST} FROM entries AS waiting NOT INDEXED
-        WHERE position > ? AND writer = ? AND kind = 'decision' AND awaits_outcome = 1 AND {_NO_OUTCOME}
+        WHERE position > ? AND writer = ? AND kind = 'decision' AND awaits_outcome = 1 AND {NO_OUTCOME}
         ORDER BY position LIMIT ?
     """  # noqa: S608 - constants
     rows = connection.execute(sql, (position, number, limit))

@@ -32,8 +32,11 @@ class CountedRandomness:
         self._count = start << 32
 
     def token_bytes(self, count: int) -> bytes:
-        self._count += 1
-        return self._count.to_bytes(RANDOM_BYTES, "big") * (count // 10 + 1)
+        first = self._count + 1
+        self._count += -(-count // RANDOM_BYTES)
+        numbers = range(first, self._count + 1)
+        # Each piece of an id's length is another number, so that no two ids of one draw are the same.
+        return b"".join([number.to_bytes(RANDOM_BYTES, "big") for number in numbers])[:count]
 
 
 def entry_id(number: int, salt: int = 0) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +11,7 @@ from gateway.store.open import open_store
 from gateway.store.port import Store
 from gateway.system import SystemClock
 from tests.kit.entries import CountedRandomness
-from tests.kit.postgres import PostgresServer, postgres_server
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """One server for the whole run."""
-    with postgres_server() as server:
-        yield server
+from tests.kit.postgres import PostgresServer
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -14,6 +14,7 @@ from gateway.records.chain import genesis, link
 from gateway.store import verify
 from gateway.store.anchor import Head, anchor_path
 from gateway.store.rows import ENTRY_LIST, header_of, seal
+from gateway.store.segments import segment_text
 from gateway.store.sqlite import open_sqlite
 from gateway.store.verify import verify_sqlite
 from tests.kit.entries import CountedRandomness, StillClock, control, decision, event, memory_item, policy
@@ -182,7 +183,7 @@ def test_a_sealed_segment_can_leave_and_the_rest_verifies(path: Path) -> None:
     ).fetchone()
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         connection.execute("DELETE FROM entries WHERE seq <= 9")
-    heads = f'[["{writer}", 9, "{head}"]]'
+    heads = segment_text([Head(writer, 9, bytes.fromhex(head), 0)], [], [])
     connection.execute("INSERT INTO segments VALUES (1, 10, 0, ?, 'sha256:x')", (heads,))
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         connection.execute("DELETE FROM entries WHERE seq <= 10")

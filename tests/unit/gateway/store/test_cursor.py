@@ -1,0 +1,37 @@
+"""A cursor says where a page ended, and nothing else is one."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.kernel.errors import InvalidRequestError
+from gateway.store.cursor import cursor_after, place_of
+from gateway.store.rows import TIME_MAX_MS
+
+
+@given(st.integers(-TIME_MAX_MS, TIME_MAX_MS), st.integers(0, 10**18 - 1))
+def test_a_cursor_is_read_back(at_ms: int, position: int) -> None:
+    """Time and position come back, for every time that can be stored."""
+    assert place_of(cursor_after(at_ms, position)) == (at_ms, position)
+
+
+@given(st.text("0123456789-x\u0661", max_size=8) | st.text(max_size=8))
+def test_any_other_text_is_refused(text: str) -> None:
+    """A text is either exactly a cursor of ours or InvalidRequestError, never another error."""
+    if re.fullmatch(r"-?[0-9]{1,18}-[0-9]{1,18}", text):
+        assert place_of(text) == tuple(map(int, text.rsplit("-", 1)))
+        return
+    with pytest.raises(InvalidRequestError) as caught:
+        place_of(text)
+    assert caught.value.pointer == "/cursor"
+
+
+@pytest.mark.parametrize("text", ["1-2\n", " 1-2", "1--2", "\u0661-1", "9" * 19 + "-1"])
+def test_near_misses(text: str) -> None:
+    """What Python's int would take, or a pattern without an end, is refused."""
+    with pytest.raises(InvalidRequestError):
+        place_of(text)
