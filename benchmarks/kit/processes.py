@@ -65,6 +65,13 @@ def upstream() -> Iterator[int]:
 
 
 @contextlib.contextmanager
+def echo() -> Iterator[tuple[int, int]]:
+    """Run the bare JSON echo; give its port and pid."""
+    with _running(["-m", "benchmarks.kit.echo"]) as process:
+        yield int(_line(process, r"(\d+)$")), process.pid
+
+
+@contextlib.contextmanager
 def passthrough(port: int) -> Iterator[tuple[int, int]]:
     """Run the bare pass-through to `port`; give its port and pid."""
     with _running(["-m", "benchmarks.kit.passthrough", f"http://127.0.0.1:{port}"]) as process:

@@ -11,7 +11,8 @@ The fixture `start_gateway` of tests/conftest.py does the same and closes at the
 Settings are sections of the configuration as in `config.example.yaml`, merged over `DEFAULTS`:
 `running_gateway(tmp_path, limits={"idle_s": 0.2}, keys=[...])`. Without `backend_url` and `backends`
 the embedded simulator answers; with `backend_url` one backend `raw` serves `MODEL`.
-Leaving the context closes the gateway, and is itself bounded: a gateway that does not close is a fault.
+Leaving the context replays every record that the test made, byte for byte. It closes the gateway, and
+is itself bounded: a gateway that does not close is a fault.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ import orjson
 
 from gateway.app import Gateway
 from gateway.config import Config
+from gateway.engine.replay import recorded_advice, replay
 from gateway.kernel.types import EVERY_TENANT, JSONObject
+from gateway.policy.compile import CompiledPolicy, compile_policy
 from gateway.store.port import DecisionFilter, Store
 
 MODEL: Final = "test-model"
@@ -114,10 +117,34 @@ async def running_gateway(
     gateway = await Gateway.open(Config.model_validate(config))
     try:
         ports = await gateway.start()
-        yield RunningGateway(gateway, ports.port, ports.admin_port, database)
+        one = RunningGateway(gateway, ports.port, ports.admin_port, database)
+        yield one
+        await replay_every_record(one.store)
     finally:
         async with asyncio.timeout(CLOSE_S):
             await gateway.close()
+
+
+async def replay_every_record(store: Store) -> None:
+    """Decide every stored decision again; each must give the bytes that were stored (reliability B4 36)."""
+    if not store.health().ready:
+        return
+    policies: dict[str, CompiledPolicy] = {}
+    cursor: str | None = None
+    while True:
+        page = await store.decisions(EVERY_TENANT, DecisionFilter(), limit=500, cursor=cursor)
+        for kept in page.decisions:
+            if kept.policy_hash not in policies:
+                policy = await store.policy(kept.policy_hash)
+                assert policy is not None, "a policy that decided is not kept"
+                policies[kept.policy_hash] = compile_policy(policy.body)
+            record = orjson.loads(kept.body)
+            again = replay(record, policies[kept.policy_hash], recorded_advice(record))
+            assert again.identical, again.differences
+            assert again.decision.body == kept.body
+        cursor = page.next_cursor
+        if cursor is None:
+            return
 
 
 async def eventually(condition: Callable[[], object], *, within_s: float = 2.0) -> bool:
