@@ -49,7 +49,8 @@ async def test_a_full_disk_refuses_and_recovers(tmp_path: Path, seed: int) -> No
     store = await opened(tmp_path / "lumyn.db")
     rng = random.Random(seed)
     await store.submit([decision(n) for n in range(rng.randrange(1, 30))])
-    pages = sqlite3.connect(tmp_path / "lumyn.db").execute("PRAGMA page_count").fetchone()[0]
+    with contextlib.closing(sqlite3.connect(tmp_path / "lumyn.db")) as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
     await limit_pages(store, pages + rng.randrange(1, 10))
     refused, kept, slowest_s = 0, [], 0.0
     for number in range(100, 130):
