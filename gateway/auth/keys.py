@@ -41,15 +41,13 @@ class Principal:
 LOCAL: Final = Principal("local", None, operator=True)
 """Without configured keys everybody is this one principal, and the listener must be on loopback."""
 
-_UNKNOWN: Final = ("0" * 64).encode()
-
 
 class KeyRing:
     """The configured keys. An empty ring lets everybody in as `LOCAL`."""
 
     def __init__(self, keys: Sequence[tuple[str, Principal]]) -> None:
         """Take `(hash, principal)` pairs; a hash is `sha256:<hex>` of the key's bytes."""
-        self._keys = {digest.removeprefix("sha256:").encode(): principal for digest, principal in keys}
+        self._keys = tuple((digest.removeprefix("sha256:").encode(), principal) for digest, principal in keys)
 
     def __bool__(self) -> bool:
         """An empty ring asks for no credential."""
@@ -63,9 +61,11 @@ class KeyRing:
             raise UnauthorizedError("no API key", hint="send `Authorization: Bearer <key>`")
         scheme, _, token = authorization.partition(" ")
         presented = sha256(token.strip().encode("utf-8", "surrogateescape")).hexdigest().encode()
-        # The lookup is by digest: how far two digests of unrelated keys agree tells nothing of a key.
-        principal = self._keys.get(presented)
-        known = presented if principal is not None else _UNKNOWN
-        if scheme.lower() != "bearer" or not hmac.compare_digest(known, presented) or principal is None:
+        principal = None
+        # Every key is compared, and to its end: the time taken tells nothing of which one was near.
+        for digest, holder in self._keys:
+            if hmac.compare_digest(digest, presented):
+                principal = holder
+        if scheme.lower() != "bearer" or principal is None:
             raise UnauthorizedError("the API key is not valid", code="AUTH_INVALID_KEY")
         return principal
