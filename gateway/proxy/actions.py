@@ -9,7 +9,7 @@ import orjson
 from gateway.auth.keys import Principal
 from gateway.auth.signature import SIGNATURE_HEADER, check_signature
 from gateway.kernel.bounds import EVENT_BODY_BYTES_MAX
-from gateway.kernel.errors import ForbiddenError, InvalidRequestError, NotFoundError
+from gateway.kernel.errors import ForbiddenError, InvalidRequestError, NotFoundError, RequestError
 from gateway.kernel.ids import is_ulid
 from gateway.kernel.parse import parse_json
 from gateway.kernel.types import JSONObject
@@ -18,6 +18,7 @@ from gateway.listener.router import Route
 from gateway.live import Live
 from gateway.pipeline.decisions import Decisions
 from gateway.records.request import validate_request
+from gateway.telemetry.log import LOG
 from gateway.wire.errors import v0_error_body
 
 
@@ -44,7 +45,7 @@ class ActionGate:
     async def _decide(self, client: HttpClient) -> None:
         body = await client.read()
         principal = self._authenticate(client, body)
-        request = validate_request(parse_json(body))
+        request = _read(body, client.request_id)
         _check_cover(principal, request)
         record = await self._decisions.decide(request)
         await client.send(200, record)
@@ -101,6 +102,15 @@ class ActionGate:
         if self._secret is None:
             return self._live.snapshot.keys.principal(client.header("authorization"))
         return check_signature(self._secret, body, client.header(SIGNATURE_HEADER))
+
+
+def _read(body: bytes, request_id: str) -> JSONObject:
+    """Read a request; one that is none leaves a line in the log and no decision (contract A18)."""
+    try:
+        return validate_request(parse_json(body))
+    except RequestError as error:
+        LOG.info("request refused", extra={"facts": {"reason_code": error.code, "request_id": request_id}})
+        raise
 
 
 def _check_cover(principal: Principal, request: JSONObject) -> None:

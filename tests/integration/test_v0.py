@@ -14,6 +14,7 @@ import pytest
 
 from gateway.auth.signature import sign
 from gateway.kernel.types import JSONObject
+from gateway.telemetry.log import LOG
 from tests.kit.gateways import RunningGateway, running_gateway
 
 SECRET = "a secret of the service"
@@ -328,3 +329,17 @@ async def test_a_key_covers_what_it_names(tmp_path: Path) -> None:
         assert (await call("POST", "/v0/decide", request("acme", action=other)))[0] == 403
         status, answer = await call("GET", "/v1/models")
         assert (status, answer["error"]["type"]) == (403, "permission_error")
+
+
+async def test_what_is_no_request_leaves_a_line_and_no_decision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log names the reason code and the request id, and none of the request's own words."""
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(LOG, "info", lambda _, extra: lines.append(extra["facts"]))
+    async with running_gateway(tmp_path) as one:
+        status, answer = await Caller(one)("POST", "/v0/decide", {"secret-field": "canary"})
+        assert status == 422
+        assert await one.decisions() == []
+    [line] = lines
+    assert line == {"reason_code": "INVALID_REQUEST_SCHEMA", "request_id": answer["request_id"]}
