@@ -14,8 +14,6 @@ from controller.catalogue import Catalogue, Model
 from controller.core import Controller, ControllerConfig
 from controller.governor import Governor
 from controller.intent import IntentSet, InvalidIntentError, read_intents
-from controller.llmd.sim.config import preset
-from controller.llmd.sim.server import EmbeddedSim
 from controller.llmd.translate import Dialect
 from gateway.admin.control import ControlPages
 from gateway.admin.health import HealthPages, Readiness
@@ -48,19 +46,15 @@ from gateway.store.port import Store, StoreHealth
 from gateway.system import SystemClock, SystemRandomness
 from gateway.telemetry.log import LOG, start_log
 from gateway.telemetry.metrics import ControlReading, Metrics, StoreReading
-from gateway.upstream.backend import HttpBackend
 from gateway.upstream.catalogue import ModelCatalogue
 from gateway.upstream.metrics import MetricsPage
-from gateway.upstream.pool import ConnectionPool
-from gateway.upstream.target import read_target
+from gateway.upstreams import Upstreams
 from gateway.wire.errors import openai_error_body, v0_error_body
 
 _COLLECT_AFTER: Final = (20_000, 20, 100)
 """Objects made before the youngest are looked at (a hundred requests' worth), and the older generations."""
 _FATAL_LOOK_S: Final = 1.0
 """How soon a gateway leaves whose store has failed for good; until then it refuses, so nothing is lost."""
-_CATALOGUE_REFRESH_S: Final = 15.0
-"""How soon a model that a backend newly serves is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +80,7 @@ class Gateway:
         self._config = config
         self._store = store
         self._draining = False
-        self._embedded: EmbeddedSim | None = None
-        self._backends: list[HttpBackend] = []
+        self._upstreams: Upstreams | None = None
         self._clock = clock
         self._ids = ids
         self._tasks: list[asyncio.Task[None]] = []
@@ -134,28 +127,13 @@ class Gateway:
     async def start(self) -> Ports:
         """Listen on both addresses. Raises SetupError."""
         config = self._config
-        catalogue = await self._connect_backends()
+        upstreams = await Upstreams.connect(config, created_s=self._clock.wall_ms() // 1000)
+        self._upstreams = upstreams
         health = HealthPages(self._readiness, self._metrics, facts=self._facts())
         shapes = {"/v1/": openai_error_body}
-        around = self._surroundings(catalogue)
-        bench = Bench(self._live, catalogue, self._clock, self._ids, forward_authorization=not config.keys)
-        limits = config.limits
-        data_routes = (
-            *OpenAiProxy(bench, around, body_bytes_max=limits.llm_body_bytes_max).routes(),
-            *ActionGate(
-                self._live,
-                self._decisions,
-                signing_secret=config.service.signing_secret,
-                body_bytes_max=limits.decide_body_bytes_max,
-            ).routes(),
-            *health.routes(),
-        )
-        admin_routes = (
-            *RecordPages(self._store, self._decisions, signing_secret=config.service.signing_secret).routes(),
-            *self._control_routes(),
-            *health.routes(),
-            health.metrics_route(),
-        )
+        around = self._surroundings(upstreams.catalogue)
+        data_routes = self._data_routes(upstreams.catalogue, around, health)
+        admin_routes = self._admin_routes(health)
         self._data = self._listener(Router(data_routes, shapes=shapes, fallback=v0_error_body))
         self._admin = self._listener(Router(admin_routes, shapes={}, fallback=v0_error_body))
         self._metrics.watch_in_flight(lambda: 0 if self._data is None else self._data.in_flight)
@@ -164,7 +142,7 @@ class Gateway:
         admin_port = await self._admin.start(listen.admin_host, listen.admin_port)
         port = await self._data.start(listen.host, listen.port)
         self._tasks = [
-            spawn(self._keep_catalogue_fresh(catalogue), name="catalogue"),
+            spawn(upstreams.keep_fresh(), name="catalogue"),
             spawn(self._memory.follow(), name="memory"),
         ]
         if self._governor is not None:
@@ -179,53 +157,39 @@ class Gateway:
             task.cancel()
         if self._data is not None:
             await self._data.drain(self._config.limits.drain_s)
-        for backend in self._backends:
-            await backend.close()
+        if self._upstreams is not None:
+            await self._upstreams.close()
         for page in self._pages.values():
             await page.close()
-        if self._embedded is not None:
-            await self._embedded.stop()
         if self._admin is not None:
             await self._admin.drain(1.0)
         await self._store.close()
 
-    async def _connect_backends(self) -> ModelCatalogue:
+    def _data_routes(
+        self, catalogue: ModelCatalogue, around: Surroundings, health: HealthPages
+    ) -> Sequence[Route]:
         config = self._config
-        named = [
-            (backend.name, backend.url, backend.api_key, backend.connections_max)
-            for backend in config.backends
-        ]
-        if not named:
-            self._embedded = EmbeddedSim(preset("llmd-demo"))
-            url = await self._embedded.start()
-            named = [("embedded", url, None, 1024)]
         limits = config.limits
-        self._backends = [
-            HttpBackend(
-                name,
-                ConnectionPool(
-                    read_target(url, where=f"backends.{name}.url"),
-                    connections_max=connections_max,
-                    connect_s=limits.connect_s,
-                    keepalive_s=limits.upstream_keepalive_s,
-                ),
-                api_key=api_key,
-            )
-            for name, url, api_key, connections_max in named
-        ]
-        catalogue = ModelCatalogue(
-            self._backends,
-            [(model.name, model.backend) for model in config.models],
-            created_s=self._clock.wall_ms() // 1000,
+        bench = Bench(self._live, catalogue, self._clock, self._ids, forward_authorization=not config.keys)
+        return (
+            *OpenAiProxy(bench, around, body_bytes_max=limits.llm_body_bytes_max).routes(),
+            *ActionGate(
+                self._live,
+                self._decisions,
+                signing_secret=config.service.signing_secret,
+                body_bytes_max=limits.decide_body_bytes_max,
+            ).routes(),
+            *health.routes(),
         )
-        if self._embedded is not None:
-            await catalogue.refresh()
-        return catalogue
 
-    async def _keep_catalogue_fresh(self, catalogue: ModelCatalogue) -> None:
-        while True:
-            await catalogue.refresh()
-            await asyncio.sleep(_CATALOGUE_REFRESH_S)
+    def _admin_routes(self, health: HealthPages) -> Sequence[Route]:
+        secret = self._config.service.signing_secret
+        return (
+            *RecordPages(self._store, self._decisions, signing_secret=secret).routes(),
+            *self._control_routes(),
+            *health.routes(),
+            health.metrics_route(),
+        )
 
     def _surroundings(self, catalogue: ModelCatalogue) -> Surroundings:
         config = self._config

@@ -14,12 +14,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from gateway.kernel.types import Scope, Tenant
+from gateway.kernel.types import EveryTenant, Scope, Tenant
 from gateway.records.proof import Proof
-from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
+from gateway.records.types import (
+    ControlEntry,
+    DecisionEntry,
+    Entry,
+    EventEntry,
+    MemoryEntry,
+    PolicyEntry,
+)
 
 MEMORY_ITEMS_MAX: Final = 10_000
 """Memory items in one read: some 5 MB."""
+CONTROL_RECORDS_MAX: Final = 1_000
+"""Control records in one read: an option table has some 2 kB, an epoch with its intents some 20."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,29 @@ class Page:
 
     decisions: tuple[DecisionEntry, ...]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlFilter:
+    """What a read of control records is narrowed to; None means any. Times as in `DecisionFilter`.
+
+    `writer` is one process's chain: what one controller did, in its order.
+    """
+
+    control_type: str | None = None
+    writer: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRecord:
+    """A control record and its place: `position` goes on a read, `writer` and `seq` name it in its chain."""
+
+    position: int
+    writer: str
+    seq: int
+    entry: ControlEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +136,16 @@ class Store(Protocol):
 
     async def memory(self, scope: Scope, *, after: int, limit: int) -> tuple[tuple[int, MemoryEntry], ...]:
         """Return memory items in the order of their commit, each with its position, from `after` on."""
+        ...
+
+    async def control(
+        self, scope: EveryTenant, wanted: ControlFilter, *, after: int, limit: int
+    ) -> tuple[ControlRecord, ...]:
+        """Return control records in the order of their positions, from after one on; none means the end.
+
+        Those of one writer come in the order of their sequence. Control records are the operator's, so
+        that no tenant can ask. `limit` is cut to 1..CONTROL_RECORDS_MAX.
+        """
         ...
 
     async def policy(self, policy_hash: str) -> PolicyEntry | None:

@@ -22,7 +22,7 @@ from gateway.store.sqlite import open_sqlite
 from gateway.system import SystemClock, SystemRandomness
 from gateway.telemetry.log import LOG
 from tests.kit.entries import decision
-from tests.kit.gateways import eventually, running_gateway
+from tests.kit.gateways import running_gateway
 
 
 @pytest.fixture(autouse=True)
@@ -187,21 +187,6 @@ async def test_serving_until_a_signal(tmp_path: Path, number: signal.Signals) ->
     assert len(page.decisions) == 1
     assert await store.dangling(limit=1) == ()
     await store.close()
-
-
-async def test_a_backends_new_model_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The list of models is asked for again and again."""
-    monkeypatch.setattr(app, "_CATALOGUE_REFRESH_S", 0.001)
-    asked = []
-    real = app.ModelCatalogue.refresh
-
-    async def counted(self: Any) -> None:
-        asked.append(1)
-        await real(self)
-
-    monkeypatch.setattr(app.ModelCatalogue, "refresh", counted)
-    async with running_gateway(tmp_path):
-        assert await eventually(lambda: len(asked) > 3)
 
 
 async def test_a_store_that_failed_for_good_ends_the_process(

@@ -1,0 +1,89 @@
+"""The sections of the configuration: what holds between them, and their defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.config import Config, is_loopback
+
+HASH = "sha256:" + "a" * 64
+KEY = {"name": "bot", "hash": HASH}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"keys": [KEY, {**KEY, "hash": "sha256:" + "b" * 64}]},
+        {"keys": [KEY, {**KEY, "name": "other"}]},
+        {"backends": [{"name": "a", "url": "x"}, {"name": "a", "url": "y"}]},
+        {
+            "backends": [{"name": "a", "url": "x"}],
+            "models": [{"name": "m", "backend": "a"}, {"name": "m", "backend": "a"}],
+        },
+    ],
+)
+def test_names_are_unique(value: dict[str, Any]) -> None:
+    """Two of one name would make it a matter of order which one is meant."""
+    with pytest.raises(ValueError, match="stands there twice"):
+        Config.model_validate(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "allowed"),
+    [
+        ({"listen": {"host": "0.0.0.0"}}, False),
+        ({"listen": {"host": "0.0.0.0"}, "service": {"signing_secret": "s"}}, False),
+        ({"listen": {"host": "0.0.0.0"}, "keys": [KEY]}, True),
+        ({"listen": {"host": "::1"}}, True),
+        ({"listen": {"admin_host": "0.0.0.0"}}, False),
+        ({"listen": {"admin_host": "0.0.0.0"}, "keys": [KEY]}, False),
+        ({"listen": {"admin_host": "0.0.0.0"}, "service": {"signing_secret": "s"}}, True),
+    ],
+)
+def test_what_is_public_is_guarded(value: dict[str, Any], allowed: bool) -> None:
+    """A public data plane needs keys: a signature guards no `/v1`. A public admin needs the secret."""
+    if allowed:
+        Config.model_validate(value)
+    else:
+        with pytest.raises(ValueError, match="is public"):
+            Config.model_validate(value)
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("localhost", True), ("127.0.0.1", True), ("127.8.8.8", True), ("::1", True)]
+    + [(host, False) for host in ("0.0.0.0", "::", "10.0.0.1", "example.org", "", "localhost.example.org")],
+)
+def test_loopback(host: str, loopback: bool) -> None:
+    """Only what surely stays on this machine counts."""
+    assert is_loopback(host) is loopback
+
+
+def test_models_name_their_backends() -> None:
+    """Several models of several backends hold together."""
+    backends = [{"name": "a", "url": "x"}, {"name": "b", "url": "y"}]
+    models = [{"name": "m", "backend": "b"}, {"name": "n", "backend": "a"}]
+    assert len(Config.model_validate({"backends": backends, "models": models}).models) == 2
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    """It is frozen once it is read."""
+    with pytest.raises(ValueError, match="frozen"):
+        Config().listen.port = 1  # type: ignore[misc]
+
+
+def test_what_the_controller_needs_is_optional() -> None:
+    """Without it there are no intents, no prices and no dialect; with it each is checked."""
+    backend = {"name": "b", "url": "http://h:1/v1"}
+    model = {"name": "m", "backend": "b"}
+    config = Config.model_validate({"backends": [backend], "models": [model]})
+    assert config.intents == ()
+    assert (config.models[0].price_in, config.models[0].quality, config.models[0].context) == (0, 1, 131_072)
+    assert (config.backends[0].dialect, config.backends[0].metrics_url) == ("none", None)
+    for wrong in ({"quality": 2}, {"price_out": -1}, {"context": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Config.model_validate({"backends": [backend], "models": [model | wrong]})
+    with pytest.raises(ValueError, match="dialect"):
+        Config.model_validate({"backends": [backend | {"dialect": "llm-e"}]})
