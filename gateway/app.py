@@ -275,6 +275,7 @@ def control_config(config: Config) -> ControllerConfig | None:
             usd_per_mtok_in=model.price_in,
             usd_per_mtok_out=model.price_out,
             context_tokens=model.context,
+            in_flight_max=model.in_flight_max,
         )
         for model in config.models
     )

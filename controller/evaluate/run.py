@@ -126,6 +126,7 @@ class Runner:
                 model=job.kind.intent.models[0],
                 input_tokens=job.input_tokens,
                 arrived_s=now_s,
+                max_tokens=job.max_tokens,
                 tenant=job.tenant,
                 route=f"chat/{job.kind.name}",
             ),

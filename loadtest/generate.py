@@ -1,0 +1,323 @@
+"""The generator: sends a schedule, open loop, and writes one row a request.
+
+A request is sent when it is due, whatever became of those before it, and its latency counts from then. What
+came of the whole: rows, how late they were sent, streamed chunks by second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
+
+import orjson
+
+from controller.core import Outcome
+from controller.evaluate.arms.data import COMPLETE
+from controller.evaluate.policy import Refuse, Send
+from controller.evaluate.run import TIMEOUT_S
+from loadtest.client import AnswerError, Client, Head
+from loadtest.rows import Row
+from loadtest.schedule import Act, Ask, Schedule
+from loadtest.sse import Stream
+
+RETRY_BASE_S: Final = 1.0
+RETRY_AFTER_MAX_S: Final = 60.0
+ERROR_BYTES_MAX: Final = 65536
+"""Of an answer that is no stream: an error says why in far less."""
+RETRIABLE: Final = frozenset({429, 503})
+_REFUSALS: Final[Mapping[str, str]] = {"SHED": "shed", "EXPIRED": "expired"}
+_RETRY_COUNT: Final = "x-stainless-retry-count"
+"""What OpenAI's clients say of a repetition."""
+
+
+class Gate(Protocol):
+    """A policy on the client's side: may send, send elsewhere or refuse. See `policies`."""
+
+    async def admit(self, ask: Ask, now_s: float) -> Send | Refuse:
+        """Return what to do, when it is its turn."""
+        ...
+
+    def first_token(self, request_id: str, now_s: float) -> None:
+        """A first token came."""
+        ...
+
+    def ended(self, request_id: str, outcome: Outcome, now_s: float) -> None:
+        """A request that was sent ended."""
+        ...
+
+
+@dataclass(slots=True)
+class Progress:
+    """What is known while it runs; counts, and the rows so far."""
+
+    sent: int = 0
+    done: int = 0
+    open: int = 0
+    rows: list[Row] = field(default_factory=list)
+    chunks: dict[int, int] = field(default_factory=dict)
+    """By second of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """How requests are sent: credentials by class, and what clients do when they are refused."""
+
+    headers: Mapping[str, Mapping[str, str]]
+    """By class; under the empty name those of tool actions."""
+    retries: int = 0
+    patience_s: float = TIMEOUT_S
+    drain_s: float = 20.0
+
+
+class Generator:
+    """One run over a schedule against one origin. Use once."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        client: Client,
+        users: Users,
+        write: Callable[[Row], object],
+        gate: Gate | None = None,
+    ) -> None:
+        self.progress = Progress()
+        self.began_s = 0.0
+        self._schedule = schedule
+        self._client = client
+        self._users = users
+        self._write = write
+        self._gate = gate
+        self._path = client.origin.path
+        self._closing = False
+
+    def now_s(self) -> float:
+        """Return the seconds since the run began."""
+        return time.perf_counter() - self.began_s
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Send everything, wait for the answers, at most `drain_s` after the end. `stop` ends it early."""
+        self.began_s = time.perf_counter()
+        tasks: list[asyncio.Task[None]] = []
+        async with asyncio.TaskGroup() as group:
+            for one in self._schedule.in_order():
+                if await self._wait(one.at_s, stop):
+                    break
+                lag_s = max(0.0, self.now_s() - one.at_s)
+                self.progress.sent += 1
+                self.progress.open += 1
+                tasks.append(group.create_task(self._one(one, lag_s)))
+            if not stop.is_set():
+                await self._drain(tasks, stop)
+            self._closing = True
+            for task in tasks:
+                task.cancel()
+
+    async def _wait(self, at_s: float, stop: asyncio.Event) -> bool:
+        """Wait until something is due; tell whether the run is to end instead."""
+        delay_s = at_s - self.now_s()
+        if delay_s > 0 and not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await stop.wait()
+        return stop.is_set()
+
+    async def _drain(self, tasks: list[asyncio.Task[None]], stop: asyncio.Event) -> None:
+        until_s = self._schedule.spans.end_s + self._users.drain_s
+        while self.progress.open and self.now_s() < until_s and not stop.is_set():
+            left_s = min(0.2, until_s - self.now_s())
+            running = [task for task in tasks if not task.done()]
+            if running:
+                await asyncio.wait(running, timeout=max(left_s, 0.0), return_when=asyncio.FIRST_COMPLETED)
+
+    async def _one(self, one: Ask | Act, lag_s: float) -> None:
+        kind, service = ("ask", one.service) if isinstance(one, Ask) else ("act", "")
+        row = Row(kind, one.request_id, service, one.at_s, lag_s, "")
+        try:
+            if isinstance(one, Ask):
+                row = await self._ask(one, row)
+            else:
+                row = await self._act(one, row)
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
+            row = replace(row, status="unfinished")
+        finally:
+            self.progress.open -= 1
+            if row.status:
+                self._note(row)
+
+    def _note(self, row: Row) -> None:
+        self.progress.done += 1
+        self.progress.rows.append(row)
+        self._write(row)
+
+    # --- LLM requests --------------------------------------------------------------------------
+
+    async def _ask(self, ask: Ask, row: Row) -> Row:
+        for tries in range(1, self._users.retries + 2):
+            row, wait_s = await self._try(ask, replace(row, tries=tries))
+            if wait_s is None or tries > self._users.retries or self._late(ask):
+                return row
+            # full jitter around what the server asked for, as many clients do; the draw is the schedule's
+            await asyncio.sleep(max(wait_s, RETRY_BASE_S * 2.0 ** (tries - 1)) * (0.5 + ask.job.u_retry))
+        return row
+
+    def _late(self, ask: Ask) -> bool:
+        return self.now_s() - ask.at_s >= self._users.patience_s
+
+    async def _try(self, ask: Ask, row: Row) -> tuple[Row, float | None]:
+        """Send once; return the row, and how long to wait before another try makes sense."""
+        command = Send(ask.request_id, ask.model, None)
+        if self._gate is not None:
+            granted = await self._gate.admit(ask, self.now_s())
+            if isinstance(granted, Refuse):
+                return replace(
+                    row, status=granted.status, error="the arm's own policy"
+                ), granted.retry_after_s
+            command = granted
+        stream = Stream()
+        outcome = Outcome("failed")
+        try:
+            row, wait_s, outcome = await self._send(ask, command, stream, row)
+        except asyncio.CancelledError:
+            outcome = Outcome("client_gone")
+            raise
+        finally:
+            if self._gate is not None:
+                self._gate.ended(ask.request_id, outcome, self.now_s())
+        return row, wait_s
+
+    async def _send(
+        self, ask: Ask, command: Send, stream: Stream, row: Row
+    ) -> tuple[Row, float | None, Outcome]:
+        headers = {
+            **self._users.headers.get(ask.service, {}),
+            "x-request-id": f"{ask.request_id}-{row.tries}",
+        }
+        if row.tries > 1:
+            headers[_RETRY_COUNT] = str(row.tries - 1)
+        request = self._client.request(
+            "POST", f"{self._path}/chat/completions", ask.body(command.model), headers
+        )
+        plain = bytearray()
+
+        def take(head: Head, data: bytes, at_s: float) -> None:
+            if head.streamed:
+                self._take(stream, ask, data, at_s)
+            else:
+                plain.extend(data[: ERROR_BYTES_MAX - len(plain)])
+
+        def seen(status: str, error: str = "") -> Row:
+            return replace(_seen(row, stream, ask, self.began_s), status=status, error=error)
+
+        try:
+            async with asyncio.timeout(max(0.0, ask.at_s + self._users.patience_s - self.now_s())):
+                head = await self._client.exchange(request, take)
+        except TimeoutError:
+            return seen("timeout"), None, Outcome("timeout")
+        except OSError as error:
+            return seen("failed", _reason(error)), None, Outcome("failed")
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
+            return seen("unfinished"), None, Outcome("client_gone")
+        row = _answered(_seen(row, stream, ask, self.began_s), head)
+        if head.status != 200:
+            return self._turned_away(row, head.headers, bytes(plain))
+        if not stream.ended or stream.error:
+            why = stream.error or "the stream has no end mark"
+            return replace(row, status="failed", error=why), None, Outcome("failed", stream.tokens)
+        row = replace(row, status=COMPLETE, e2e_s=head.done_s - self.began_s - ask.at_s)
+        return row, None, Outcome(COMPLETE, stream.tokens)
+
+    def _take(self, stream: Stream, ask: Ask, data: bytes, at_s: float) -> None:
+        before, first = stream.chunks, stream.first_s
+        stream.feed(data, at_s)
+        second = int(at_s - self.began_s)
+        self.progress.chunks[second] = self.progress.chunks.get(second, 0) + stream.chunks - before
+        if first is None and stream.first_s is not None and self._gate is not None:
+            self._gate.first_token(ask.request_id, at_s - self.began_s)
+
+    def _turned_away(
+        self, row: Row, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Row, float | None, Outcome]:
+        code = _error_code(body)
+        status = _REFUSALS.get(code, "refused" if row.http_status in RETRIABLE else "failed")
+        wait_s = retry_after_s(headers) if row.http_status in RETRIABLE else None
+        outcome = Outcome("rejected" if row.http_status in RETRIABLE else "failed")
+        return replace(row, status=status, error=code), wait_s, outcome
+
+    # --- tool actions --------------------------------------------------------------------------
+
+    async def _act(self, act: Act, row: Row) -> Row:
+        try:
+            async with asyncio.timeout(self._users.patience_s):
+                head, body = await self._client.read(
+                    "POST", "/v0/decide", act.body, self._users.headers.get("", {})
+                )
+        except TimeoutError:
+            return replace(row, status="timeout")
+        except OSError as error:
+            return replace(row, status="failed", error=_reason(error))
+        row = replace(row, http_status=head.status, e2e_s=head.done_s - self.began_s - act.at_s)
+        record = _object(body)
+        if head.status != 200 or "decision_id" not in record:
+            return replace(row, status="failed", error=_error_code(body))
+        return replace(
+            row,
+            status=COMPLETE,
+            verdict=str(record.get("verdict", "")),
+            decision_id=str(record["decision_id"]),
+        )
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float:
+    """Return how long a server asks to wait; 0 where it does not say so in seconds."""
+    text = headers.get("retry-after", "")
+    return min(float(text), RETRY_AFTER_MAX_S) if text.isdecimal() else 0.0
+
+
+def _seen(row: Row, stream: Stream, ask: Ask, began_s: float) -> Row:
+    return replace(
+        row,
+        ttft_s=None if stream.first_s is None else stream.first_s - began_s - ask.at_s,
+        tokens_in=stream.input_tokens or 0,
+        tokens_out=stream.tokens,
+        chunks=row.chunks + stream.chunks,
+    )
+
+
+def _answered(row: Row, head: Head) -> Row:
+    own = head.headers
+    return replace(
+        row,
+        http_status=head.status,
+        model=own.get("x-lumyn-model", "") if head.status == 200 else "",
+        actions=tuple(name for name in own.get("x-lumyn-actions", "").split(",") if name),
+        verdict=own.get("x-lumyn-verdict", ""),
+        decision_id=own.get("x-lumyn-decision-id", ""),
+    )
+
+
+def _error_code(body: bytes) -> str:
+    value = _object(body)
+    error = value.get("error")
+    if isinstance(error, dict):
+        return str(error.get("code") or error.get("type") or "error")
+    return str(value.get("reason_code") or value.get("detail") or "")[:200]
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    with contextlib.suppress(orjson.JSONDecodeError):
+        value = orjson.loads(body)
+        if isinstance(value, dict):
+            return value
+    return {}
+
+
+def _reason(error: OSError) -> str:
+    return str(error) if isinstance(error, AnswerError) else (error.strerror or type(error).__name__)
