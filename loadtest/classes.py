@@ -46,7 +46,7 @@ class Entry(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """The classes of a run, and the headers that each sends."""
+    """The classes of a run, and the headers that each sends; under the empty name those of tool actions."""
 
     kinds: tuple[Kind, ...]
     headers: Mapping[str, Mapping[str, str]]
@@ -96,4 +96,6 @@ def classes_of(entries: tuple[Entry, ...], model: str, environment: Mapping[str,
         if key := environment.get(entry.key_env, ""):
             own["authorization"] = f"Bearer {key}"
         headers[entry.name] = own
+    if key := environment.get("OPENAI_API_KEY", ""):
+        headers[""] = {"authorization": f"Bearer {key}"}
     return Classes(tuple(kinds), headers)

@@ -11,27 +11,18 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
-
-import orjson
+from functools import partial
+from typing import Protocol
 
 from controller.core import Outcome
 from controller.evaluate.arms.data import COMPLETE
 from controller.evaluate.policy import Refuse, Send
 from controller.evaluate.run import TIMEOUT_S
+from loadtest import answers
 from loadtest.client import AnswerError, Client, Head
 from loadtest.rows import Row
 from loadtest.schedule import Act, Ask, Schedule
 from loadtest.sse import Stream
-
-RETRY_BASE_S: Final = 1.0
-RETRY_AFTER_MAX_S: Final = 60.0
-ERROR_BYTES_MAX: Final = 65536
-"""Of an answer that is no stream: an error says why in far less."""
-RETRIABLE: Final = frozenset({429, 503})
-_REFUSALS: Final[Mapping[str, str]] = {"SHED": "shed", "EXPIRED": "expired"}
-_RETRY_COUNT: Final = "x-stainless-retry-count"
-"""What OpenAI's clients say of a repetition."""
 
 
 class Gate(Protocol):
@@ -71,6 +62,15 @@ class Users:
     retries: int = 0
     patience_s: float = TIMEOUT_S
     drain_s: float = 20.0
+
+
+@dataclass(slots=True)
+class _Reading:
+    """An answer in the making."""
+
+    stream: Stream = field(default_factory=Stream)
+    plain: bytearray = field(default_factory=bytearray)
+    head: Head | None = None
 
 
 class Generator:
@@ -162,8 +162,7 @@ class Generator:
             row, wait_s = await self._try(ask, replace(row, tries=tries))
             if wait_s is None or tries > self._users.retries or self._late(ask):
                 return row
-            # full jitter around what the server asked for, as many clients do; the draw is the schedule's
-            await asyncio.sleep(max(wait_s, RETRY_BASE_S * 2.0 ** (tries - 1)) * (0.5 + ask.job.u_retry))
+            await asyncio.sleep(answers.pause_s(wait_s, tries, ask.job.u_retry))
         return row
 
     def _late(self, ask: Ask) -> bool:
@@ -175,14 +174,12 @@ class Generator:
         if self._gate is not None:
             granted = await self._gate.admit(ask, self.now_s())
             if isinstance(granted, Refuse):
-                return replace(
-                    row, status=granted.status, error="the arm's own policy"
-                ), granted.retry_after_s
+                row = replace(row, status=granted.status, error="the arm's own policy")
+                return row, granted.retry_after_s
             command = granted
-        stream = Stream()
         outcome = Outcome("failed")
         try:
-            row, wait_s, outcome = await self._send(ask, command, stream, row)
+            row, wait_s, outcome = await self._send(ask, command.model, row)
         except asyncio.CancelledError:
             outcome = Outcome("client_gone")
             raise
@@ -191,65 +188,54 @@ class Generator:
                 self._gate.ended(ask.request_id, outcome, self.now_s())
         return row, wait_s
 
-    async def _send(
-        self, ask: Ask, command: Send, stream: Stream, row: Row
-    ) -> tuple[Row, float | None, Outcome]:
+    async def _send(self, ask: Ask, model: str, row: Row) -> tuple[Row, float | None, Outcome]:
         headers = {
             **self._users.headers.get(ask.service, {}),
             "x-request-id": f"{ask.request_id}-{row.tries}",
         }
         if row.tries > 1:
-            headers[_RETRY_COUNT] = str(row.tries - 1)
-        request = self._client.request(
-            "POST", f"{self._path}/chat/completions", ask.body(command.model), headers
-        )
-        plain = bytearray()
-
-        def take(head: Head, data: bytes, at_s: float) -> None:
-            if head.streamed:
-                self._take(stream, ask, data, at_s)
-            else:
-                plain.extend(data[: ERROR_BYTES_MAX - len(plain)])
-
-        def seen(status: str, error: str = "") -> Row:
-            return replace(_seen(row, stream, ask, self.began_s), status=status, error=error)
-
+            headers[answers.RETRY_COUNT] = str(row.tries - 1)
+        request = self._client.request("POST", f"{self._path}/chat/completions", ask.body(model), headers)
+        reading = _Reading()
         try:
             async with asyncio.timeout(max(0.0, ask.at_s + self._users.patience_s - self.now_s())):
-                head = await self._client.exchange(request, take)
+                head = await self._client.exchange(request, partial(self._take, ask, reading))
         except TimeoutError:
-            return seen("timeout"), None, Outcome("timeout")
+            return self._cut(ask, reading, row, "timeout"), None, Outcome("timeout")
         except OSError as error:
-            return seen("failed", _reason(error)), None, Outcome("failed")
+            return self._cut(ask, reading, row, "failed", _reason(error)), None, Outcome("failed")
         except asyncio.CancelledError:
             if not self._closing:
                 raise
-            return seen("unfinished"), None, Outcome("client_gone")
-        row = _answered(_seen(row, stream, ask, self.began_s), head)
+            return self._cut(ask, reading, row, "unfinished"), None, Outcome("client_gone")
+        due_s = self.began_s + ask.at_s
+        row = answers.headed(answers.seen(row, reading.stream, due_s), head.status, head.headers)
         if head.status != 200:
-            return self._turned_away(row, head.headers, bytes(plain))
-        if not stream.ended or stream.error:
-            why = stream.error or "the stream has no end mark"
-            return replace(row, status="failed", error=why), None, Outcome("failed", stream.tokens)
-        row = replace(row, status=COMPLETE, e2e_s=head.done_s - self.began_s - ask.at_s)
-        return row, None, Outcome(COMPLETE, stream.tokens)
+            row, wait_s = answers.turned_away(row, head.headers, bytes(reading.plain))
+            return row, wait_s, Outcome("failed" if wait_s is None else "rejected")
+        row = answers.streamed(row, reading.stream, head.done_s, due_s)
+        ended = COMPLETE if row.status == COMPLETE else "failed"
+        return row, None, Outcome(ended, reading.stream.tokens)
 
-    def _take(self, stream: Stream, ask: Ask, data: bytes, at_s: float) -> None:
-        before, first = stream.chunks, stream.first_s
+    def _cut(self, ask: Ask, reading: _Reading, row: Row, status: str, error: str = "") -> Row:
+        """Return the row of an answer that did not come to its end, with as much as there is of it."""
+        row = answers.seen(row, reading.stream, self.began_s + ask.at_s)
+        if reading.head is not None:
+            row = answers.headed(row, reading.head.status, reading.head.headers)
+        return replace(row, status=status, error=error)
+
+    def _take(self, ask: Ask, reading: _Reading, head: Head, data: bytes, at_s: float) -> None:
+        reading.head = head
+        if not head.streamed:
+            reading.plain.extend(data[: answers.ERROR_BYTES_MAX - len(reading.plain)])
+            return
+        stream = reading.stream
+        before, first_s = stream.chunks, stream.first_s
         stream.feed(data, at_s)
         second = int(at_s - self.began_s)
         self.progress.chunks[second] = self.progress.chunks.get(second, 0) + stream.chunks - before
-        if first is None and stream.first_s is not None and self._gate is not None:
+        if first_s is None and stream.first_s is not None and self._gate is not None:
             self._gate.first_token(ask.request_id, at_s - self.began_s)
-
-    def _turned_away(
-        self, row: Row, headers: Mapping[str, str], body: bytes
-    ) -> tuple[Row, float | None, Outcome]:
-        code = _error_code(body)
-        status = _REFUSALS.get(code, "refused" if row.http_status in RETRIABLE else "failed")
-        wait_s = retry_after_s(headers) if row.http_status in RETRIABLE else None
-        outcome = Outcome("rejected" if row.http_status in RETRIABLE else "failed")
-        return replace(row, status=status, error=code), wait_s, outcome
 
     # --- tool actions --------------------------------------------------------------------------
 
@@ -263,60 +249,7 @@ class Generator:
             return replace(row, status="timeout")
         except OSError as error:
             return replace(row, status="failed", error=_reason(error))
-        row = replace(row, http_status=head.status, e2e_s=head.done_s - self.began_s - act.at_s)
-        record = _object(body)
-        if head.status != 200 or "decision_id" not in record:
-            return replace(row, status="failed", error=_error_code(body))
-        return replace(
-            row,
-            status=COMPLETE,
-            verdict=str(record.get("verdict", "")),
-            decision_id=str(record["decision_id"]),
-        )
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float:
-    """Return how long a server asks to wait; 0 where it does not say so in seconds."""
-    text = headers.get("retry-after", "")
-    return min(float(text), RETRY_AFTER_MAX_S) if text.isdecimal() else 0.0
-
-
-def _seen(row: Row, stream: Stream, ask: Ask, began_s: float) -> Row:
-    return replace(
-        row,
-        ttft_s=None if stream.first_s is None else stream.first_s - began_s - ask.at_s,
-        tokens_in=stream.input_tokens or 0,
-        tokens_out=stream.tokens,
-        chunks=row.chunks + stream.chunks,
-    )
-
-
-def _answered(row: Row, head: Head) -> Row:
-    own = head.headers
-    return replace(
-        row,
-        http_status=head.status,
-        model=own.get("x-lumyn-model", "") if head.status == 200 else "",
-        actions=tuple(name for name in own.get("x-lumyn-actions", "").split(",") if name),
-        verdict=own.get("x-lumyn-verdict", ""),
-        decision_id=own.get("x-lumyn-decision-id", ""),
-    )
-
-
-def _error_code(body: bytes) -> str:
-    value = _object(body)
-    error = value.get("error")
-    if isinstance(error, dict):
-        return str(error.get("code") or error.get("type") or "error")
-    return str(value.get("reason_code") or value.get("detail") or "")[:200]
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    with contextlib.suppress(orjson.JSONDecodeError):
-        value = orjson.loads(body)
-        if isinstance(value, dict):
-            return value
-    return {}
+        return answers.decided(row, head.status, body, head.done_s, self.began_s + act.at_s)
 
 
 def _reason(error: OSError) -> str:

@@ -50,12 +50,12 @@ class Record:
         )
 
 
-async def read_ledger(admin: Client) -> dict[str, Record]:
-    """Return every decision on record by its id. Raise StageError."""
+async def read_ledger(admin: Client, *, since_s: float = 0.0) -> dict[str, Record]:
+    """Return the decisions on record since an instant of the wall clock, by id. Raise StageError."""
     records: dict[str, Record] = {}
     cursor: str | None = None
     while len(records) < DECISIONS_MAX:
-        page = await _page(admin, cursor)
+        page = await _page(admin, cursor, round(max(0.0, since_s) * 1000))
         for value in page["decisions"]:
             record = read_record(value)
             records[record.decision_id] = record
@@ -65,11 +65,11 @@ async def read_ledger(admin: Client) -> dict[str, Record]:
     return records
 
 
-async def _page(admin: Client, cursor: str | None) -> Mapping[str, Any]:
+async def _page(admin: Client, cursor: str | None, since_ms: int) -> Mapping[str, Any]:
     after = "" if cursor is None else f"&cursor={quote(cursor, safe='')}"
     try:
         async with asyncio.timeout(READ_S):
-            head, body = await admin.read("GET", f"/admin/decisions?limit={PAGE}{after}")
+            head, body = await admin.read("GET", f"/admin/decisions?limit={PAGE}&since={since_ms}{after}")
     except (OSError, TimeoutError) as error:
         raise StageError(f"the records cannot be read: {error}") from None
     if head.status != 200:
@@ -117,10 +117,13 @@ def check_ledger(
     lost = [row for row in seen if row.decision_id not in records]
     bare = [row for row in rows if row.kind == "ask" and row.status == COMPLETE and not row.decision_id]
     unbacked = [row for row in acted if not _trusted(records.get(row.decision_id))]
+    asked = [row for row in rows if row.kind == "act" and row.status != "unfinished"]
+    silent = [row for row in asked if not row.decision_id]
     admitted = sum(record.forwarded for record in records.values())
     checks = [
         _none(f"{arm}: shed or degraded without a record that explains it", len(unexplained), len(changed)),
         _none(f"{arm}: decisions lost from the ledger", len(lost), len(seen)),
+        _none(f"{arm}: tool actions without a decision", len(silent), len(asked)),
         _none(f"{arm}: tool actions trusted without a record", len(unbacked), len(acted)),
     ]
     if received is None:

@@ -15,8 +15,6 @@ from controller.evaluate.policy import Command, Policy, Refuse, Send
 from controller.plan import Request
 from loadtest.schedule import Ask
 
-_ROUTE: Final = "/v1/chat/completions"
-
 
 class PolicyGate:
     """One policy for one arm. Belongs to one event loop."""
@@ -39,7 +37,7 @@ class PolicyGate:
                 input_tokens=job.input_tokens,
                 arrived_s=now_s,
                 max_tokens=job.max_tokens,
-                route=_ROUTE,
+                route=job.route,
             ),
             now_s,
         )

@@ -31,7 +31,7 @@ class Row:
     lag_s: float
     """How late it was first sent."""
     status: str
-    """`complete`, `shed`, `expired`, `refused`, `failed`, `timeout` or `unfinished`."""
+    """`complete`, `shed`, `expired`, `rejected`, `failed`, `timeout` or `unfinished`."""
     http_status: int | None = None
     ttft_s: float | None = None
     e2e_s: float | None = None

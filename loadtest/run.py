@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from controller.evaluate.arms.data import Arm, Check, Comparison, Moment, Service
 from controller.evaluate.split import Split
 from controller.llmd.sim.config import SimConfig
-from loadtest import ledger, twin
+from loadtest import ledger, twin, world
 from loadtest.client import Client, read_origin
 from loadtest.generate import Generator, Users
 from loadtest.policies import PERIOD_S, PolicyGate
@@ -27,6 +28,8 @@ from loadtest.stage import Child, Place, Ports, StageError, stage, verify_ledger
 from loadtest.view import REFRESH_S, Picture, Screen
 
 IDLE_S: Final = 30.0
+CLOCKS_APART_S: Final = 60.0
+"""How far the gateway's clock may be behind ours where its records are asked for since we began."""
 WATCH_S: Final = 0.2
 OURS: Final = "controlled"
 ALONE: Final = "gateway"
@@ -45,16 +48,16 @@ class Plan:
     users: Users
     prices: Mapping[str, tuple[float, float]]
     facts: Mapping[str, str]
-    wall_clock: Callable[[], str]
-    """Gives `12:00:00`."""
+    wall_s: Callable[[], float]
+    """Gives seconds since 1970."""
     cluster: SimConfig | None = None
     """The simulated stage; None aims at `place`."""
     place: Place | None = None
     ports: Ports = field(default_factory=Ports)
     knee_rps: float = 0.0
     split: Split | None = None
-    fresh: bool = True
-    """Whether each arm gets a stage of its own."""
+    together: bool = False
+    """Whether the arms are played at the same time, each on its stage: half the time, one view."""
     agree: bool = True
     """Whether the controlled arm is held against its twin in virtual time."""
 
@@ -67,7 +70,6 @@ class Run:
         self._screen = screen
         self._stop = asyncio.Event()
         self._why = ""
-        self._stage: tuple[Place, Sequence[Child]] | None = None
 
     def interrupt(self, why: str) -> None:
         """End the run early; what it has is kept."""
@@ -76,27 +78,18 @@ class Run:
 
     async def play(self) -> Comparison:
         """Play every arm. Raise StageError where nothing can be played."""
-        arms: list[Arm] = []
-        checks: list[Check] = []
-        async with contextlib.AsyncExitStack() as shared:
-            if not self._plan.fresh or self._plan.place is not None:
-                self._stage = await shared.enter_async_context(self._open("shared"))
-            for name in self._plan.arms:
-                if self._stop.is_set():
-                    break
-                arm, found = await self._arm(name)
-                arms.append(arm)
-                checks += found
+        played = await (self._side_by_side() if self._plan.together else self._one_by_one())
         plan = self._plan
         run = Comparison(
             title=f"Lumyn Gateway under load: {plan.load.shape}",
             how="live",
             spans=plan.load.spans,
             services=plan.services,
-            arms=tuple(arms),
+            arms=tuple(arm for arm, _ in played),
             facts=plan.facts,
-            checks=tuple(checks),
+            checks=tuple(check for _, checks in played for check in checks),
             partial=self._why,
+            chunks_max=None if plan.cluster is None else world.CHUNKS_MAX,
         )
         return run if self._why or not plan.agree else await self._against_twin(run)
 
@@ -112,12 +105,24 @@ class Run:
         async with stage(plan.out / f"stage-{name}", plan.cluster, plan.ports) as opened:
             yield opened
 
+    async def _one_by_one(self) -> list[tuple[Arm, list[Check]]]:
+        names = self._plan.arms
+        return [await self._arm(name) for name in names if not self._stop.is_set()]
+
+    async def _side_by_side(self) -> list[tuple[Arm, list[Check]]]:
+        tasks: list[asyncio.Task[tuple[Arm, list[Check]]]] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks += [group.create_task(self._arm(name)) for name in self._plan.arms]
+        except* StageError as errors:
+            raise next(_single(errors)) from None
+        return [task.result() for task in tasks]
+
     async def _arm(self, name: str) -> tuple[Arm, list[Check]]:
-        if self._stage is not None:
-            place, children = self._stage
-            return await self._played(name, place, children)
         async with self._open(name) as (place, children):
             arm, checks = await self._played(name, place, children)
+        if place.config_path is None:
+            return arm, checks
         ok, said = await verify_ledger(place, self._plan.out / f"stage-{name}")
         return arm, [*checks, Check(f"{name}: chain of the ledger", "whole", said, ok)]
 
@@ -132,7 +137,7 @@ class Run:
                 await self._idle(probe)
                 await probe.set_mode("active" if name == OURS else "bypass")
             before = await _reached(place)
-            began = self._plan.wall_clock()
+            began_s = self._plan.wall_s()
             generator = await self._generated(name, place, data, probe, children)
             rows = sorted(generator.progress.rows, key=lambda row: (row.at_s, row.request_id))
             arm = Arm(
@@ -142,29 +147,33 @@ class Run:
                 called=called(rows),
                 moments=() if probe is None else tuple(probe.moments),
                 told=() if probe is None else tuple(probe.told),
-                began=began,
+                began=time.strftime("%H:%M:%S", time.localtime(began_s)),
                 chunks=_by_second(generator.progress.chunks),
                 partial=self._why,
             )
-            return await self._with_records(arm, rows, admin, place, before)
+            return await self._with_records(arm, rows, admin, place, (began_s, before))
         finally:
             data.close()
             if admin is not None:
                 admin.close()
 
     async def _with_records(
-        self, arm: Arm, rows: Sequence[Row], admin: Client | None, place: Place, before: int | None
+        self,
+        arm: Arm,
+        rows: Sequence[Row],
+        admin: Client | None,
+        place: Place,
+        before: tuple[float, int | None],
     ) -> tuple[Arm, list[Check]]:
+        """Return the arm with what its records say; `before` is when it began, and what was received."""
         plan = self._plan
         records: dict[str, ledger.Record] = {}
         checks: list[Check] = []
         if admin is not None:
             try:
-                records = await ledger.read_ledger(admin)
+                records = await ledger.read_ledger(admin, since_s=before[0] - CLOCKS_APART_S)
                 after = await _reached(place)
-                reached = None if before is None or after is None else after - before
-                if not plan.fresh:
-                    reached = None  # the ledger holds the other arms too
+                reached = None if before[1] is None or after is None else after - before[1]
                 checks += ledger.check_ledger(arm.name, rows, records, reached)
             except StageError as error:
                 if not self._why:
@@ -184,7 +193,7 @@ class Run:
             gate = PolicyGate(twin.policy(name, plan.knee_rps, plan.split))
         with (plan.out / f"requests-{name}.jsonl").open("wb") as file, _no_collections():
             generator = Generator(
-                plan.schedule, data, users, write=lambda row: file.write(row.line()), gate=gate
+                plan.schedule, data, users, write=lambda row: self._keep(file, row), gate=gate
             )
             picture = Picture(name, plan.load.spans, plan.services, generator.progress)
             async with asyncio.TaskGroup() as group:
@@ -200,6 +209,12 @@ class Run:
                 for helper in helpers:
                     helper.cancel()
         return generator
+
+    def _keep(self, file: IO[bytes], row: Row) -> None:
+        try:
+            file.write(row.line())
+        except OSError as error:
+            self.interrupt(f"the rows cannot be written: {(error.strerror or 'failed').lower()}")
 
     async def _draw(self, picture: Picture, generator: Generator, probe: Probe | None) -> None:
         while True:
@@ -245,6 +260,14 @@ class Run:
         return replace(run, checks=tuple(checks))
 
 
+def _single(group: BaseExceptionGroup[StageError]) -> Iterator[StageError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _single(error)
+        else:
+            yield error
+
+
 async def _reached(place: Place) -> int | None:
     """Return how many requests reached the simulator; None where it is not ours."""
     if place.backend_url is None:
@@ -266,7 +289,9 @@ async def _tick(gate: PolicyGate, generator: Generator) -> None:
 
 
 def _keys(place: Place) -> dict[str, dict[str, str]]:
-    return {name: {"authorization": f"Bearer {key}"} for name, key in place.keys.items()}
+    """Return the headers of each class, and under the empty name those of tool actions."""
+    bearers = {name: {"authorization": f"Bearer {key}"} for name, key in place.keys.items()}
+    return bearers if world.TOOLS_KEY not in bearers else {**bearers, "": bearers[world.TOOLS_KEY]}
 
 
 def _by_second(chunks: Mapping[int, int]) -> tuple[int, ...]:

@@ -21,6 +21,8 @@ from controller.llmd.sim.wire import read_body, read_chat
 from loadtest.shapes import shape
 from loadtest.traffic import chat_body, chat_tail, prompt, refund
 
+ROUTE: Final = "/v1/chat/completions"
+"""What a gateway knows of a request's route; without tenants of its keys it knows none of these."""
 TOOLS_RPS: Final = 3.0
 """Tool actions a second at the base rate; they follow the same shape."""
 
@@ -122,7 +124,7 @@ def _asks(load: Load, seed: int, cluster: SimConfig | None) -> Iterator[Ask]:
         preferred = job.kind.intent.models[0] if job.kind.intent.models else ""
         text = prompt(number, job.input_tokens, words)
         tail = chat_tail(text, max_tokens=load.max_tokens, extra=load.extra)
-        known = replace(job, max_tokens=load.max_tokens)
+        known = replace(job, max_tokens=load.max_tokens, route=ROUTE, tenant="")
         if cluster is not None:
             known = _as_simulated(known, cluster, chat_body(preferred, tail))
         yield Ask(f"lt-{seed}-{job.request_id}", job.at_s, job.kind.name, preferred, tail, known)

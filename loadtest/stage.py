@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -28,6 +29,8 @@ START_S: Final = 60.0
 """A cold Python on a busy machine takes ten."""
 STOP_S: Final = 30.0
 """A gateway drains for 25 s at the most."""
+LEDGER: Final = "ledger"
+"""The directory of a stage that an earlier run's records are removed from."""
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _LINE_BYTES_MAX: Final = 1 << 16
 
@@ -50,7 +53,7 @@ class Place:
     backend_url: str | None = None
     """The origin of the simulator, where it is ours."""
     keys: Mapping[str, str] = field(default_factory=dict)
-    """The API key of each class."""
+    """API keys, by the names of `world.KEYS`."""
     config_path: Path | None = None
 
 
@@ -162,7 +165,7 @@ async def stage(
 ) -> AsyncIterator[tuple[Place, Sequence[Child]]]:
     """Run a simulated llm-d and a gateway in `folder`; give where they are. Raise StageError, OSError."""
     sim_config = _prepare(folder, cluster)
-    keys = {part.name: secrets.token_urlsafe(32) for part in world.PARTS}
+    keys = {name: secrets.token_urlsafe(32) for name in world.KEYS}
     async with contextlib.AsyncExitStack() as stack:
         backend = Child(
             "simulator",
@@ -173,7 +176,7 @@ async def stage(
         found = await backend.start({"url": r"simulated llm-d at (http://\S+)/v1"})
         document = world.gateway_document(
             backend_url=f"{found['url']}/v1",
-            database=str(folder / "lumyn.db"),
+            database=str(folder / LEDGER / "lumyn.db"),
             key_hashes={name: _hash(key) for name, key in keys.items()},
             port=ports.gateway,
             admin_port=ports.admin,
@@ -188,10 +191,13 @@ async def stage(
 
 def _prepare(folder: Path, cluster: SimConfig) -> Path:
     """Make the folder, without the ledger of an earlier run; return the simulator's configuration in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("lumyn.db*"):
-        old.unlink()
-    return _written(folder / "cluster.json", orjson.dumps(as_json(cluster)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / LEDGER).exists():
+            shutil.rmtree(folder / LEDGER)
+        return _written(folder / "cluster.json", orjson.dumps(as_json(cluster)))
+    except OSError as error:
+        raise StageError(f"cannot write into {folder}: {(error.strerror or 'failed').lower()}") from None
 
 
 def _written(path: Path, data: bytes) -> Path:

@@ -118,7 +118,8 @@ class Screen:
         self._terminal = sys.stderr.isatty() if terminal is None else terminal
         self._write = write or (lambda text: print(text, file=sys.stderr, flush=True))
         self._live: Any = None
-        self._said_s = 0.0
+        self._drawn: dict[str, list[str]] = {}
+        self._said_s: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         if self._terminal:
@@ -143,9 +144,11 @@ class Screen:
         if self._live is not None:
             from rich.text import Text
 
-            self._live.update(Text("\n".join(picture.lines(now_s, moment)), no_wrap=True), refresh=True)
-        elif now_s - self._said_s >= PLAIN_S or now_s < self._said_s:
-            self._said_s = now_s
+            self._drawn[picture.arm] = picture.lines(now_s, moment)
+            lines = [line for drawn in self._drawn.values() for line in drawn]
+            self._live.update(Text("\n".join(lines), no_wrap=True), refresh=True)
+        elif now_s - self._said_s.get(picture.arm, -math.inf) >= PLAIN_S:
+            self._said_s[picture.arm] = now_s
             self._write(picture.line(now_s, moment))
 
     def say(self, text: str) -> None:

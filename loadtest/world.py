@@ -24,7 +24,12 @@ SLOWDOWN: Final = 1.5
 SLOTS: Final[Mapping[str, int]] = {LARGE: 32, MID: 32, SMALL: 64}
 """Batch places of each model. The gateway is told of them, so that what is more waits in its own queue."""
 MAX_TOKENS: Final = 128
+CHUNKS_MAX: Final = 3000
+"""Streamed chunks a second that two cores generate, relay and read without being the bottleneck."""
 BACKEND: Final = "pool"
+KNEE_RPS: Final = 4.515625
+"""Requests a second that the large model alone serves with 95 % attainment, by `twin.knee_rps`; a nightly
+test sweeps again. Runs that have the time sweep for themselves."""
 BASE_SHARE: Final = 0.75
 """The base load, as a share of the knee of the preferred model."""
 BUDGET_WINDOW_S: Final = 60.0
@@ -49,6 +54,10 @@ PARTS: Final = (
     Part("batch", "batch", 0.3, LADDER, 4.0, 20.0, 3.0),
 )
 """20/50/30 per cent, floors large, mid, small, as in the evaluation."""
+
+TOOLS_KEY: Final = "support-agent"
+KEYS: Final = (*(part.name for part in PARTS), TOOLS_KEY)
+"""Whose API keys the gateway knows: each class has its own, and so has the agent with the tool actions."""
 
 
 def cluster() -> SimConfig:
@@ -129,12 +138,16 @@ def controller_config() -> ControllerConfig:
 def gateway_document(
     *, backend_url: str, database: str, key_hashes: Mapping[str, str], port: int, admin_port: int
 ) -> dict[str, Any]:
-    """Return the gateway's configuration; `key_hashes` are of the API key of each class."""
+    """Return the gateway's configuration; `key_hashes` are of the API keys of `KEYS`.
+
+    The backend is sent no objectives: its own shedding of low priorities would be in every arm, and one of
+    them is to show what happens without any.
+    """
     return {
         "listen": {"port": port, "admin_port": admin_port},
         "storage": {"url": f"sqlite:{database}"},
-        "keys": [{"name": part.name, "hash": key_hashes[part.name]} for part in PARTS],
-        "backends": [{"name": BACKEND, "url": backend_url, "dialect": "llm-d>=0.11"}],
+        "keys": [{"name": name, "hash": key_hashes[name]} for name in KEYS],
+        "backends": [{"name": BACKEND, "url": backend_url, "dialect": "none"}],
         "models": [
             {
                 "name": model.name,

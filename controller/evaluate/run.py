@@ -128,7 +128,7 @@ class Runner:
                 arrived_s=now_s,
                 max_tokens=job.max_tokens,
                 tenant=job.tenant,
-                route=f"chat/{job.kind.name}",
+                route=job.route or f"chat/{job.kind.name}",
             ),
             now_s,
         )

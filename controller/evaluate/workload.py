@@ -46,6 +46,8 @@ class Job:
     """For the backoff of a retrying client."""
     max_tokens: int | None = None
     """What the client asks for at most; policies see it."""
+    route: str = ""
+    """Whose answer lengths it is like; empty: those of its class."""
 
 
 @dataclass(frozen=True, slots=True)

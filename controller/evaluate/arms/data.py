@@ -165,6 +165,8 @@ class Comparison:
     """What was checked apart from the arms' own figures."""
     partial: str = ""
     """Why it is not whole; empty where it is."""
+    chunks_max: int | None = None
+    """Streamed chunks a second beyond which the machine, and no policy, is what was measured."""
 
     @property
     def usd_per_hour(self) -> float | None:

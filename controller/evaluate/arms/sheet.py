@@ -10,7 +10,7 @@ from typing import Any, Final
 from controller.evaluate.arms.data import Arm, Comparison
 from controller.evaluate.arms.figures import causes, figures, lag_p99_s
 from controller.evaluate.arms.verdict import Verdict, verdict
-from controller.evaluate.arms.words import generator, results, timeline_text
+from controller.evaluate.arms.words import generator, results, timeline_text, tools
 from controller.evaluate.page import Picture, Section, Table, page
 
 _HOW: Final = {
@@ -45,6 +45,11 @@ def _sections(run: Comparison, found: Verdict, pictures: Sequence[Picture]) -> I
     for arm in run.arms:
         if text := timeline_text(arm):
             yield Section(f"Decisions in words: {arm.name}", printed=text)
+    if any(arm.called for arm in run.arms):
+        about_tools = (
+            "An agent asks before it acts; latency is from the instant at which the question was due."
+        )
+        yield Section("Tool actions", paragraphs=(about_tools,), table=tools(run))
     if run.how == "live":
         yield Section(
             "The generator itself",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from controller.evaluate.arms.data import Arm, Comparison, Told
+from controller.evaluate.arms.data import Arm, Comparison, Told, percentile
 from controller.evaluate.arms.figures import figures, lag_p99_s
 from controller.evaluate.page import Table
 
@@ -118,6 +119,30 @@ def generator(run: Comparison) -> Table:
         for arm in run.arms
     )
     return Table(columns, rows)
+
+
+def tools(run: Comparison) -> Table:
+    """Return the table about tool actions: what was decided, and how fast."""
+    columns = ("arm", "asked", "decided", "p50", "p99", "verdicts")
+    rows = []
+    for arm in run.arms:
+        waits = [math.inf if one.latency_s is None else one.latency_s for one in arm.called]
+        verdicts = Counter(one.verdict for one in arm.called if one.verdict)
+        rows.append(
+            (
+                arm.name,
+                str(len(arm.called)),
+                str(verdicts.total()),
+                _ms(percentile(waits, 0.5)),
+                _ms(percentile(waits, 0.99)),
+                ", ".join(f"{name} {count}" for name, count in sorted(verdicts.items())),
+            )
+        )
+    return Table(columns, tuple(rows))
+
+
+def _ms(value: float) -> str:
+    return f"{value * 1000:.1f} ms" if math.isfinite(value) else "-"
 
 
 def seconds(value: float) -> str:
