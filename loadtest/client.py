@@ -29,6 +29,15 @@ class AnswerError(OSError):
     """The answer broke off, or was none."""
 
 
+def trouble(error: OSError) -> str:
+    """Return what went wrong in a few words; a TimeoutError is an OSError without any."""
+    if isinstance(error, AnswerError):
+        return str(error)
+    if error.strerror:
+        return error.strerror.lower()
+    return "it took too long" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a server is: scheme, host and port, and the path that its base URL has."""

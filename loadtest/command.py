@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import secrets
 import signal
 import time
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from controller.evaluate.arms.words import results, timeline_text
 from controller.evaluate.world import PRICES
 from loadtest import twin, world
 from loadtest.classes import Classes, ClassesError, classes_of, default_entries, read_entries
-from loadtest.client import Client, read_origin
+from loadtest.client import Client, read_origin, trouble
 from loadtest.files import prepare, show, write
 from loadtest.generate import Users
 from loadtest.run import ALONE, OURS, Plan, Run
@@ -231,7 +232,7 @@ async def _external(asked: Asked) -> Plan:
         services=services_of(found.kinds),
         arms=asked.arms,
         out=asked.out,
-        users=Users(headers=found.headers, retries=asked.retries),
+        users=Users(headers=found.headers, run_id=f"{secrets.token_hex(4)}-", retries=asked.retries),
         prices={},
         facts=facts,
         wall_s=time.time,  # noqa: TID251 - a composition root hands the clock in
@@ -249,7 +250,7 @@ async def first_model(url: str, wanted: str | None, headers: Mapping[str, str]) 
             head, body = await client.read("GET", f"{origin.path}/models", headers=headers)
     except (OSError, TimeoutError) as error:
         raise StageError(
-            f"no gateway answers at {url}: {str(error) or 'it took too long'}",
+            f"no gateway answers at {url}: {trouble(error)}",
             hint="start it with `lumyn serve`",
         ) from None
     finally:
@@ -276,7 +277,7 @@ async def answers(url: str, body: bytes, classes: Classes) -> None:
         async with asyncio.timeout(60.0):
             head, said = await client.read("POST", f"{origin.path}/chat/completions", body, headers)
     except (OSError, TimeoutError) as error:
-        raise StageError(f"the gateway at {url} gave no answer: {str(error) or 'it took too long'}") from None
+        raise StageError(f"the gateway at {url} gave no answer: {trouble(error)}") from None
     finally:
         client.close()
     if head.status != 200:

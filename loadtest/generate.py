@@ -19,7 +19,7 @@ from controller.evaluate.arms.data import COMPLETE
 from controller.evaluate.policy import Refuse, Send
 from controller.evaluate.run import TIMEOUT_S
 from loadtest import answers
-from loadtest.client import AnswerError, Client, Head
+from loadtest.client import Client, Head, trouble
 from loadtest.rows import Row
 from loadtest.schedule import Act, Ask, Schedule
 from loadtest.sse import Stream
@@ -59,6 +59,8 @@ class Users:
 
     headers: Mapping[str, Mapping[str, str]]
     """By class; under the empty name those of tool actions."""
+    run_id: str = ""
+    """Begins every request id: an id that was used before would be answered from the ledger."""
     retries: int = 0
     patience_s: float = TIMEOUT_S
     drain_s: float = 20.0
@@ -191,7 +193,7 @@ class Generator:
     async def _send(self, ask: Ask, model: str, row: Row) -> tuple[Row, float | None, Outcome]:
         headers = {
             **self._users.headers.get(ask.service, {}),
-            "x-request-id": f"{ask.request_id}-{row.tries}",
+            "x-request-id": f"{self._users.run_id}{ask.request_id}-{row.tries}",
         }
         if row.tries > 1:
             headers[answers.RETRY_COUNT] = str(row.tries - 1)
@@ -203,7 +205,7 @@ class Generator:
         except TimeoutError:
             return self._cut(ask, reading, row, "timeout"), None, Outcome("timeout")
         except OSError as error:
-            return self._cut(ask, reading, row, "failed", _reason(error)), None, Outcome("failed")
+            return self._cut(ask, reading, row, "failed", trouble(error)), None, Outcome("failed")
         except asyncio.CancelledError:
             if not self._closing:
                 raise
@@ -243,14 +245,10 @@ class Generator:
         try:
             async with asyncio.timeout(self._users.patience_s):
                 head, body = await self._client.read(
-                    "POST", "/v0/decide", act.body, self._users.headers.get("", {})
+                    "POST", "/v0/decide", act.body(self._users.run_id), self._users.headers.get("", {})
                 )
         except TimeoutError:
             return replace(row, status="timeout")
         except OSError as error:
-            return replace(row, status="failed", error=_reason(error))
+            return replace(row, status="failed", error=trouble(error))
         return answers.decided(row, head.status, body, head.done_s, self.began_s + act.at_s)
-
-
-def _reason(error: OSError) -> str:
-    return str(error) if isinstance(error, AnswerError) else (error.strerror or type(error).__name__)

@@ -17,7 +17,7 @@ import orjson
 
 from controller.evaluate.arms.data import COMPLETE, Check, Told
 from controller.evaluate.arms.virtual import UNTOLD
-from loadtest.client import Client
+from loadtest.client import Client, trouble
 from loadtest.rows import Row
 from loadtest.stage import StageError
 
@@ -71,7 +71,7 @@ async def _page(admin: Client, cursor: str | None, since_ms: int) -> Mapping[str
         async with asyncio.timeout(READ_S):
             head, body = await admin.read("GET", f"/admin/decisions?limit={PAGE}&since={since_ms}{after}")
     except (OSError, TimeoutError) as error:
-        raise StageError(f"the records cannot be read: {error}") from None
+        raise StageError(f"the records cannot be read: {trouble(error)}") from None
     if head.status != 200:
         raise StageError(f"the records cannot be read: the admin API answered {head.status}")
     page: Mapping[str, Any] = orjson.loads(body)

@@ -11,6 +11,7 @@ process is enough, and the only way: two would keep two schedules.
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -92,6 +93,7 @@ def begin(environment: Environment, **_: Any) -> None:
             environment.runner.quit()
         return
     swarm = Swarm(origin, schedule, classes.headers, lambda row: tell(environment, row), int(asked.retries))
+    swarm.run_id = f"{secrets.token_hex(4)}-"
     swarm.began_s = time.perf_counter()
     RUN.update(swarm=swarm, load=load, out=Path(asked.report_dir), began=time.strftime("%H:%M:%S"))
 

@@ -12,7 +12,7 @@ import orjson
 
 from controller.evaluate.arms.data import Moment, Told
 from controller.evaluate.arms.words import epoch_words
-from loadtest.client import Client
+from loadtest.client import Client, trouble
 from loadtest.stage import StageError
 
 PERIOD_S: Final = 0.5
@@ -37,7 +37,7 @@ class Probe:
                 head, body = await self._admin.read("GET", "/admin/control")
         except (OSError, TimeoutError) as error:
             raise StageError(
-                f"the admin API at {self._admin.origin.url} does not answer: {error}",
+                f"the admin API at {self._admin.origin.url} does not answer: {trouble(error)}",
                 hint="name it with --admin-url; it is the gateway's admin listener, 8081 by default",
             ) from None
         if head.status == 404:
@@ -56,7 +56,7 @@ class Probe:
             async with asyncio.timeout(READ_S):
                 head, _ = await self._admin.read("PUT", "/admin/control/mode", orjson.dumps({"mode": mode}))
         except (OSError, TimeoutError) as error:
-            raise StageError(f"the controller's mode cannot be set: {error}") from None
+            raise StageError(f"the controller's mode cannot be set: {trouble(error)}") from None
         if head.status != 200:
             raise StageError(f"the controller's mode cannot be set: the admin API answered {head.status}")
 

@@ -187,7 +187,8 @@ class Run:
         self, name: str, place: Place, data: Client, probe: Probe | None, children: Sequence[Child]
     ) -> Generator:
         plan = self._plan
-        users = replace(plan.users, headers={**plan.users.headers, **_keys(place)})
+        run_id = f"{plan.users.run_id}{name}-"
+        users = replace(plan.users, headers={**plan.users.headers, **_keys(place)}, run_id=run_id)
         gate = None
         if name not in {"none", OURS, ALONE}:
             gate = PolicyGate(twin.policy(name, plan.knee_rps, plan.split))

@@ -19,7 +19,7 @@ from controller.llmd.sim.answer import count_prompt, plan_answer
 from controller.llmd.sim.config import ModelConfig, SimConfig
 from controller.llmd.sim.wire import read_body, read_chat
 from loadtest.shapes import shape
-from loadtest.traffic import chat_body, chat_tail, prompt, refund
+from loadtest.traffic import chat_body, chat_tail, prompt, refund_body, refund_tail
 
 ROUTE: Final = "/v1/chat/completions"
 """What a gateway knows of a request's route; without tenants of its keys it knows none of these."""
@@ -51,7 +51,11 @@ class Act:
 
     request_id: str
     at_s: float
-    body: bytes
+    tail: bytes
+
+    def body(self, run_id: str = "") -> bytes:
+        """Return the body; `run_id` begins its request id, which no two runs may share."""
+        return refund_body(run_id + self.request_id, self.tail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ def make_schedule(load: Load, seed: int, cluster: SimConfig | None = None) -> Sc
     acts = tuple(_acts(load, seed))
     digest = hashlib.sha256()
     bodies = [(ask.at_s, ask.request_id, ask.body()) for ask in asks]
-    bodies += [(act.at_s, act.request_id, act.body) for act in acts]
+    bodies += [(act.at_s, act.request_id, act.body()) for act in acts]
     for at_s, request_id, body in bodies:
         digest.update(f"{at_s:.6f} {request_id} {len(body)} ".encode() + body)
     return Schedule(asks, acts, load.spans, f"sha256:{digest.hexdigest()}")
@@ -150,4 +154,4 @@ def _acts(load: Load, seed: int) -> Iterator[Act]:
     arrivals = replace(load.scenario(), name=f"loadtest-{load.shape}-tools", base_rps=load.tools_rps)
     for job in arrivals.jobs(seed):
         request_id = f"lt-{seed}-t{job.request_id[1:]}"
-        yield Act(request_id, job.at_s, refund(request_id, draw.random()))
+        yield Act(request_id, job.at_s, refund_tail(request_id, draw.random()))

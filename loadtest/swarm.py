@@ -35,6 +35,8 @@ class Swarm:
     headers: Mapping[str, Mapping[str, str]]
     tell: Callable[[Row], None]
     retries: int = 0
+    run_id: str = ""
+    """Begins every request id."""
     began_s: float = 0.0
     rows: list[Row] = field(default_factory=list)
     chunks: dict[int, int] = field(default_factory=dict)
@@ -81,7 +83,10 @@ class Swarm:
         return row
 
     def _try(self, ask: Ask, row: Row) -> tuple[Row, float | None]:
-        headers = {**self.headers.get(ask.service, {}), "x-request-id": f"{ask.request_id}-{row.tries}"}
+        headers = {
+            **self.headers.get(ask.service, {}),
+            "x-request-id": f"{self.run_id}{ask.request_id}-{row.tries}",
+        }
         if row.tries > 1:
             headers[answers.RETRY_COUNT] = str(row.tries - 1)
         due_s, stream = self.began_s + ask.at_s, Stream()
@@ -101,7 +106,9 @@ class Swarm:
     def _act(self, act: Act, row: Row) -> Row:
         try:
             with gevent.Timeout(TIMEOUT_S, TimeoutError):
-                status, _, body = self._exchange("/v0/decide", act.body, self.headers.get("", {}), None)
+                status, _, body = self._exchange(
+                    "/v0/decide", act.body(self.run_id), self.headers.get("", {}), None
+                )
         except TimeoutError:
             return replace(row, status="timeout")
         except (OSError, http.client.HTTPException) as error:

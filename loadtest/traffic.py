@@ -46,33 +46,36 @@ def chat_body(model: str, tail: bytes) -> bytes:
     return b'{"model":' + orjson.dumps(model) + b"," + tail
 
 
-def refund(request_id: str, u: float) -> bytes:
-    """Return a tool action to ask about: a refund whose amount is drawn by `u` in [0, 1)."""
+def refund_tail(ticket: str, u: float) -> bytes:
+    """Return a tool action without its beginning, its request id: a refund, its amount drawn by `u`."""
     amount = _AMOUNTS[-1][1]
     for share, value in _AMOUNTS:
         if u < share:
             amount = value
             break
         u -= share
-    return orjson.dumps(
-        {
-            "schema_version": "decision_request.v0",
-            "request_id": request_id,
-            "subject": {"type": "agent", "id": "support-agent"},
-            "action": {
-                "type": "support.refund",
-                "intent": "Refund a duplicate charge",
-                "amount": {"value": amount, "currency": "USD"},
-            },
-            "evidence": {
-                "ticket_id": f"T-{request_id}",
-                "order_id": f"O-{request_id}",
-                "customer_id": "C-1",
-                "payment_instrument_risk": "low",
-                "chargeback_risk": 0.05,
-                "previous_refund_count_90d": 0,
-                "customer_age_days": 400,
-            },
-            "context": {"mode": "digest_only", "digest": "sha256:" + "0" * 64},
-        }
-    )
+    question = {
+        "schema_version": "decision_request.v0",
+        "subject": {"type": "agent", "id": "support-agent"},
+        "action": {
+            "type": "support.refund",
+            "intent": "Refund a duplicate charge",
+            "amount": {"value": amount, "currency": "USD"},
+        },
+        "evidence": {
+            "ticket_id": f"T-{ticket}",
+            "order_id": f"O-{ticket}",
+            "customer_id": "C-1",
+            "payment_instrument_risk": "low",
+            "chargeback_risk": 0.05,
+            "previous_refund_count_90d": 0,
+            "customer_age_days": 400,
+        },
+        "context": {"mode": "digest_only", "digest": "sha256:" + "0" * 64},
+    }
+    return orjson.dumps(question)[1:]
+
+
+def refund_body(request_id: str, tail: bytes) -> bytes:
+    """Return the whole question under a request id."""
+    return b'{"request_id":' + orjson.dumps(request_id) + b"," + tail

@@ -98,5 +98,8 @@ def _story(run: Comparison) -> str:
         parts.append(f"{found.attainment:.3f} of the requests met their targets{premium}{against}")
         if run.usd_per_hour is not None and math.isfinite(found.usd_per_hour):
             parts.append(f"${found.usd_per_hour:.2f} an hour of ${run.usd_per_hour:.2f} allowed")
-    parts.append(f"{len([check for check in run.checks if check.ok])} further checks held")
+    if not parts:
+        parts += [f"{arm.name} attained {attainment(arm.offered):.3f}" for arm in run.arms]
+    if run.checks:
+        parts.append(f"{len(run.checks)} further checks held")
     return "; ".join(parts)
