@@ -18,6 +18,7 @@ from controller.evaluate.arms.figures import Points
 from controller.evaluate.page import Picture
 
 PANEL: Final = (4.6, 2.7)
+COLUMNS_MAX: Final = 3
 DPI: Final = 110
 COLOURS: Final = ("#0b6e99", "#d9730d", "#6940a5", "#0f7b6c", "#ad1a72", "#9b9a97")
 _LATENCY_ROOM: Final = 3.0
@@ -174,11 +175,15 @@ def _control(run: Comparison) -> Picture:
 
 
 def _panels(run: Comparison, name: str, caption: str, fill: Callable[[Any, Arm], None]) -> Picture:
-    figure, axes = _figure(1, max(1, len(run.arms)))
-    for axis, arm in zip(axes[0], run.arms, strict=False):
+    columns = min(max(1, len(run.arms)), COLUMNS_MAX)
+    figure, axes = _figure(math.ceil(max(1, len(run.arms)) / columns), columns)
+    places = list(axes.flat)
+    for axis, arm in zip(places, run.arms, strict=False):
         fill(axis, arm)
         axis.set_title(arm.name, fontsize=10)
         _dress(axis, run)
+    for axis in places[len(run.arms) :]:
+        axis.set_axis_off()
     return _png(figure, name, caption)
 
 
@@ -202,7 +207,7 @@ def _figure(rows: int, columns: int) -> tuple[Any, Any]:
     matplotlib.use("Agg")
     pyplot: Any = importlib.import_module("matplotlib.pyplot")
     size = (PANEL[0] * columns, PANEL[1] * rows)
-    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False, sharey="row")
+    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False, sharey="row" if rows == 2 else "all")
     # margins in inches, by hand: a layout that is solved for takes most of the time that drawing takes
     figure.subplots_adjust(
         left=0.55 / size[0], right=1 - 0.1 / size[0], bottom=0.5 / size[1], top=1 - 0.3 / size[1],
