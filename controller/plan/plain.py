@@ -14,7 +14,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, TypeVar
 
-from controller.plan.types import Option, Plan, Request, Snapshot, TickState
+from controller.plan.types import LiveState, Option, Plan, Request, Snapshot, TickState
 
 T = TypeVar("T")
 
@@ -23,8 +23,8 @@ def plain(value: Any) -> Any:
     """Return a frozen value of this package as dicts, lists and scalars."""
     if is_dataclass(value) and not isinstance(value, type):
         return {name: plain(getattr(value, name)) for name in _names(type(value))}
-    if isinstance(value, Option):
-        return {name: plain(item) for name, item in zip(Option._fields, value, strict=True)}
+    if isinstance(value, Option | LiveState):
+        return {name: plain(item) for name, item in zip(value._fields, value, strict=True)}
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     if isinstance(value, Enum):
@@ -98,9 +98,9 @@ def _value(hint: Any, data: Any) -> Any:
         if len(arms) == 2 and arms[1] is Ellipsis:
             return tuple(_value(arms[0], item) for item in data)
         return tuple(_value(arm, item) for arm, item in zip(arms, data, strict=True))
-    if hint is Option:
-        types_of = _hints(Option)
-        return Option(**{name: _value(types_of[name], data[name]) for name in Option._fields})
+    if hint is Option or hint is LiveState:
+        types_of = _hints(hint)
+        return hint(**{name: _value(types_of[name], data[name]) for name in hint._fields})
     if is_dataclass(hint):
         return _build(typing.cast("type[Any]", hint), data)
     return hint(data)
