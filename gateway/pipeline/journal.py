@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +13,7 @@ from gateway.kernel.errors import StoreError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import JSONObject, Tenant
 from gateway.records.types import ControlEntry, DecisionEntry, EventEntry
-from gateway.store.port import Receipt, Store
+from gateway.store.port import Store
 
 
 def decision_entry(
@@ -84,14 +84,5 @@ class ControlJournal:
     def note(self, kind: str, body: Mapping[str, Any]) -> None:
         """Queue one record; nobody waits for it, and a store that is down says so by its readiness."""
         entry = ControlEntry(self._ids.new(), self._clock.wall_ms(), kind, canonical_bytes(body))
-        try:
-            receipt = self._store.submit((entry,), reserved=True)
-        except StoreError:
-            return
-        receipt.add_done_callback(retrieve)
-
-
-def retrieve(receipt: asyncio.Future[Receipt]) -> None:
-    """Take note of a failed commit that nobody waits for, so that the loop does not complain."""
-    if not receipt.cancelled():
-        receipt.exception()
+        with contextlib.suppress(StoreError):
+            _ = self._store.submit((entry,), reserved=True)

@@ -75,6 +75,7 @@ class Store(Protocol):
 
         `reserved` entries end what was admitted before (outcomes): they pass the bound of the queue,
         because there are never more of them than admitted decisions, and refusing them would lose a fate.
+        Nobody need wait for them: a future that fails unheard complains to nobody.
 
         Raises `StoreBusyError` when the queue is full and `StoreUnavailableError` when the store has
         failed, both at once. The future raises `StoreUnavailableError` where the commit failed, and
