@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
+from gateway.kernel.hot import hot_dataclass
+
 JSON: TypeAlias = Any
 """A value that `kernel.parse` can return: None, bool, int, float, str, list, dict with str keys."""
 JSONObject: TypeAlias = dict[str, Any]
@@ -60,7 +62,7 @@ class Fate(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Tenant:
     """Whose data it is. `tenant_id` None is the tenant of requests that name none; no name spells it."""
 

@@ -342,7 +342,8 @@ class Exchange:
     def _outcome(self, admitted: Admitted, fate: Fate) -> EventEntry:
         around = self._around
         data = outcome_data(self.sighting, fate, now_s=around.clock.monotonic_s())
-        if (control := self._tell_end(fate)) is not None:
+        control = self._tell_end(fate)
+        if control is not None:
             data["control"] = control
         return event_entry(
             event_id=around.ids.new(),
@@ -351,6 +352,7 @@ class Exchange:
             at_ms=around.clock.wall_ms(),
             event_type="outcome",
             data=data,
+            own=control is None,
         )
 
     def _tell_end(self, fate: Fate | None) -> JSONObject | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.engine.decide import Decision
-from gateway.kernel.canon import canonical_bytes
+from gateway.kernel.canon import canonical_bytes, own_bytes
 from gateway.kernel.clock import Clock, rfc3339
 from gateway.kernel.errors import StoreError
 from gateway.kernel.ids import IdSource
@@ -53,12 +53,13 @@ def event_entry(
     at_ms: int,
     event_type: str,
     data: JSONObject,
+    own: bool = False,
 ) -> EventEntry:
-    """Return the entry that keeps an event of a decision."""
+    """Return the entry that keeps an event of a decision; `own` data is what `canon.own_bytes` takes."""
     # Ids, instants and types are ASCII without escapes: only the data needs the canonical writer.
     body = b'{"at":"%b","data":%b,"decision_id":"%b","event_id":"%b","type":"%b"}' % (
         rfc3339(at_ms).encode(),
-        canonical_bytes(data),
+        own_bytes(data) if own else canonical_bytes(data),
         decision_id.encode(),
         event_id.encode(),
         event_type.encode(),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.engine.decide import Decision
 from gateway.kernel.errors import GatewayError
+from gateway.kernel.hot import hot_dataclass
 from gateway.kernel.types import JSONObject, Tenant
 from gateway.records.types import Entry
 from gateway.store.port import Receipt
@@ -120,7 +120,7 @@ class Client(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Admitted:
     """A decided request: its record, and what would be forwarded where."""
 
@@ -143,7 +143,7 @@ class Admitted:
     """Why, in a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Asked:
     """What a governor is told of a permitted request: names and counts, no text."""
 
@@ -226,7 +226,7 @@ class Terms(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Ending:
     """How an admitted request ended, for the governor."""
 

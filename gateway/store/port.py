@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from gateway.kernel.hot import hot_dataclass
 from gateway.kernel.types import Scope, Tenant
 from gateway.records.proof import Proof
 from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
@@ -22,7 +23,7 @@ MEMORY_ITEMS_MAX: Final = 10_000
 """Memory items in one read: some 5 MB."""
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Receipt:
     """Proof that a group of entries is durable: who wrote them, and the sequence of the first and last."""
 
