@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.engine.decide import Decision
@@ -120,7 +121,7 @@ class Client(Protocol):
         ...
 
 
-@hot_dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Admitted:
     """A decided request: its record, and what would be forwarded where."""
 
