@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
-from gateway.kernel.hot import hot_dataclass
-
 JSON: TypeAlias = Any
 """A value that `kernel.parse` can return: None, bool, int, float, str, list, dict with str keys."""
 JSONObject: TypeAlias = dict[str, Any]
@@ -62,7 +60,7 @@ class Fate(StrEnum):
     UNKNOWN = "unknown"
 
 
-@hot_dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """Whose data it is. `tenant_id` None is the tenant of requests that name none; no name spells it."""
 

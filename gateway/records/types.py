@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from gateway.kernel.hot import hot_dataclass
 from gateway.kernel.types import Tenant
 
 
-@hot_dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class DecisionEntry:
     """A Decision Record (`decision_record.v0`), as canonical bytes, with its search columns."""
 
@@ -39,7 +38,7 @@ class DecisionEntry:
     body: bytes
 
 
-@hot_dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class EventEntry:
     """Something that happened to a decision later: `outcome`, `label`, `note` or `override`.
 
