@@ -1,8 +1,8 @@
 """Dataclasses of the request path: frozen to the type checker, plain when they run.
 
 A frozen dataclass sets each field through `object.__setattr__`: six times the price of an assignment, and a
-request makes a dozen such objects. mypy, which every change passes, refuses an assignment to these as to any
-frozen class. What is promised to the outside (records, the bytes that were judged) stays frozen in the run too.
+request makes a dozen of them. mypy, which every change passes, refuses an assignment to these as to any
+frozen class. What is promised to the outside (records, the judged bytes) stays frozen in the run too.
 """
 
 from __future__ import annotations
