@@ -240,6 +240,6 @@ def header_of(row: Sequence[Any]) -> bytes:
             fields, unused = (row[0], row[1], row[3], row[14]), (row[2], *row[4:14], *row[15:17])
         case kind:
             raise ValueError(f"no such kind of entry: {kind!r}")
-    if any(value is not None for value in unused):
+    if unused.count(None) != len(unused):
         raise ValueError(f"a column is set that no {row[0]} has")
     return orjson.dumps(fields)
