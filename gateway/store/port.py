@@ -15,12 +15,21 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.kernel.hot import hot_dataclass
-from gateway.kernel.types import Scope, Tenant
+from gateway.kernel.types import EveryTenant, Scope, Tenant
 from gateway.records.proof import Proof
-from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
+from gateway.records.types import (
+    ControlEntry,
+    DecisionEntry,
+    Entry,
+    EventEntry,
+    MemoryEntry,
+    PolicyEntry,
+)
 
 MEMORY_ITEMS_MAX: Final = 10_000
 """Memory items in one read: some 5 MB."""
+CONTROL_RECORDS_MAX: Final = 1_000
+"""Control records in one read: an option table has some 2 kB, an epoch with its intents some 20."""
 
 
 @hot_dataclass(frozen=True, slots=True)
@@ -54,6 +63,29 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlFilter:
+    """What a read of control records is narrowed to; None means any. Times as in `DecisionFilter`.
+
+    `writer` is one process's chain: what one controller did, in its order.
+    """
+
+    control_type: str | None = None
+    writer: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRecord:
+    """A control record and its place: `position` goes on a read, `writer` and `seq` name it in its chain."""
+
+    position: int
+    writer: str
+    seq: int
+    entry: ControlEntry
+
+
+@dataclass(frozen=True, slots=True)
 class StoreHealth:
     """What readiness and metrics say. `reason` is one line for people, empty while `ready`."""
 
@@ -77,12 +109,15 @@ class Store(Protocol):
         `reserved` entries end what was admitted before (outcomes): they pass the bound of the queue,
         because there are never more of them than admitted decisions, and refusing them would lose a fate.
         Nobody need wait for them: a future that fails unheard complains to nobody.
+        They outlive an outage: those of a batch that failed, and those that come while the store is down,
+        are committed when it is back, up to the bound of the queue. Where the failure is final they are
+        refused as everything is, and the next start marks their decisions unknown.
 
-        Raises `StoreBusyError` when the queue is full and `StoreUnavailableError` when the store has
-        failed, both at once. The future raises `StoreUnavailableError` where the commit failed, and
-        `DuplicateKeyError` where a DecisionEntry's `(tenant, request_key)` is taken: then nothing of
-        this group was stored, and the others of its batch are not touched. Cancelling the future
-        does not cancel the write.
+        Raises `StoreBusyError` when the queue is full, `StoreUnavailableError` when the store has failed
+        and `InvalidRequestError` for what no database could hold, all at once. The future raises
+        `StoreUnavailableError` where the commit failed, and `DuplicateKeyError` where a DecisionEntry's
+        `(tenant, request_key)` is taken: then nothing of this group was stored, and the others of its
+        batch are not touched. Cancelling the future does not cancel the write.
         """
         ...
 
@@ -106,6 +141,16 @@ class Store(Protocol):
 
     async def memory(self, scope: Scope, *, after: int, limit: int) -> tuple[tuple[int, MemoryEntry], ...]:
         """Return memory items in the order of their commit, each with its position, from `after` on."""
+        ...
+
+    async def control(
+        self, scope: EveryTenant, wanted: ControlFilter, *, after: int, limit: int
+    ) -> tuple[ControlRecord, ...]:
+        """Return control records in the order of their positions, from after one on; none means the end.
+
+        Those of one writer come in the order of their sequence. Control records are the operator's, so
+        that no tenant can ask. `limit` is cut to 1..CONTROL_RECORDS_MAX.
+        """
         ...
 
     async def policy(self, policy_hash: str) -> PolicyEntry | None:

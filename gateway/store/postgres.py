@@ -13,12 +13,21 @@ from gateway.kernel.bounds import PAGE_DECISIONS_MAX, STORE_COMMIT_S
 from gateway.kernel.clock import Clock, Randomness
 from gateway.kernel.errors import InvalidRequestError, StoreSetupError, StoreUnavailableError
 from gateway.kernel.ids import IdSource
-from gateway.kernel.types import Scope, Tenant
+from gateway.kernel.types import EveryTenant, Scope, Tenant
 from gateway.records.proof import Proof
 from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
 from gateway.store import postgres_read as read
 from gateway.store.anchor import AnchorFile, OnHead
-from gateway.store.port import MEMORY_ITEMS_MAX, DecisionFilter, Page, Receipt, StoreHealth
+from gateway.store.port import (
+    CONTROL_RECORDS_MAX,
+    MEMORY_ITEMS_MAX,
+    ControlFilter,
+    ControlRecord,
+    DecisionFilter,
+    Page,
+    Receipt,
+    StoreHealth,
+)
 from gateway.store.postgres_commit import LOST, PostgresDriver, connect, mark_of, reason_of
 from gateway.store.postgres_schema import Connection
 from gateway.store.proof import postgres_proof
@@ -114,6 +123,12 @@ class PostgresStore:
     async def memory(self, scope: Scope, *, after: int, limit: int) -> tuple[tuple[int, MemoryEntry], ...]:
         """Return memory items in the order of their commit, each with its position."""
         return await self._read(read.memory, scope, after, max(1, min(limit, MEMORY_ITEMS_MAX)))
+
+    async def control(
+        self, scope: EveryTenant, wanted: ControlFilter, *, after: int, limit: int
+    ) -> tuple[ControlRecord, ...]:
+        """Return control records in the order of their positions, from after one on; none means the end."""
+        return await self._read(read.control, scope, wanted, after, max(1, min(limit, CONTROL_RECORDS_MAX)))
 
     async def policy(self, policy_hash: str) -> PolicyEntry | None:
         """Return a policy that decided, by its hash."""

@@ -88,7 +88,11 @@ CREATE TRIGGER writers_never_vanish BEFORE TRUNCATE ON writers
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 """
 
-STEPS: Final = (_STEP_1,)
+_STEP_2: Final = """
+CREATE INDEX control_by_position ON entries (position) INCLUDE (label, writer, at_ms) WHERE kind = 'control';
+"""
+
+STEPS: Final = (_STEP_1, _STEP_2)
 SCHEMA_VERSION: Final = len(STEPS)
 MIGRATION_LOCK: Final = 0x4C756D79_0001
 """Advisory lock of those who migrate: two gateways may start at once."""

@@ -19,7 +19,7 @@ from gateway.kernel.bounds import PAGE_DECISIONS_MAX, STORE_COMMIT_S
 from gateway.kernel.clock import Clock, Randomness
 from gateway.kernel.errors import InvalidRequestError, StoreSetupError, StoreUnavailableError
 from gateway.kernel.ids import IdSource
-from gateway.kernel.types import Scope, Tenant
+from gateway.kernel.types import EveryTenant, Scope, Tenant
 from gateway.records.proof import Proof
 from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
 from gateway.store import sqlite_read as read
@@ -27,10 +27,19 @@ from gateway.store.anchor import AnchorFile, OnHead, anchor_path
 from gateway.store.ledger import Ledger
 from gateway.store.live import claim
 from gateway.store.place import prepare
-from gateway.store.port import MEMORY_ITEMS_MAX, DecisionFilter, Page, Receipt, StoreHealth
+from gateway.store.port import (
+    CONTROL_RECORDS_MAX,
+    MEMORY_ITEMS_MAX,
+    ControlFilter,
+    ControlRecord,
+    DecisionFilter,
+    Page,
+    Receipt,
+    StoreHealth,
+)
 from gateway.store.proof import sqlite_proof
 from gateway.store.rows import seal
-from gateway.store.sqlite_commit import STATEMENTS_CACHED, SqliteLedger
+from gateway.store.sqlite_commit import NO_SPACE, STATEMENTS_CACHED, SqliteLedger
 from gateway.store.sqlite_driver import SqliteDriver, hold_open, run
 from gateway.store.sqlite_schema import migrate
 from gateway.store.unknown import sweep
@@ -148,6 +157,12 @@ class SqliteStore:
         """Return memory items in the order of their commit, each with its position."""
         return await self._read(read.memory, scope, after, max(1, min(limit, MEMORY_ITEMS_MAX)))
 
+    async def control(
+        self, scope: EveryTenant, wanted: ControlFilter, *, after: int, limit: int
+    ) -> tuple[ControlRecord, ...]:
+        """Return control records in the order of their positions, from after one on; none means the end."""
+        return await self._read(read.control, scope, wanted, after, max(1, min(limit, CONTROL_RECORDS_MAX)))
+
     async def policy(self, policy_hash: str) -> PolicyEntry | None:
         """Return a policy that decided, by its hash."""
         return await self._read(read.policy, policy_hash)
@@ -253,6 +268,6 @@ def _setup_error(path: Path, error: sqlite3.Error) -> StoreSetupError:
         "SQLITE_NOTADB": "the file is no SQLite database: give storage.url a path of its own",
         "SQLITE_BUSY": "another process holds a lock on it: find it with `fuser`",
         "SQLITE_READONLY": "allow writing to the file and its directory",
-        "SQLITE_FULL": "free some disk space",
+        **dict.fromkeys(NO_SPACE, "free some disk space"),
     }.get(name, "run `lumyn verify` on a copy of it")
     return StoreSetupError(f"cannot open {path}: {error}", hint=hint)

@@ -85,7 +85,11 @@ CREATE TRIGGER writers_never_leave BEFORE DELETE ON writers
   BEGIN SELECT raise(ABORT, 'writers are append-only'); END;
 """
 
-STEPS: Final = (_STEP_1,)
+_STEP_2: Final = """
+CREATE INDEX control_by_position ON entries (position, label, writer, at_ms) WHERE kind = 'control';
+"""
+
+STEPS: Final = (_STEP_1, _STEP_2)
 SCHEMA_VERSION: Final = len(STEPS)
 
 

@@ -131,6 +131,6 @@ def policy(number: int = 0) -> PolicyEntry:
     return PolicyEntry(f"sha256:{number:064x}", START_MS, "p", "1", b"schema_version: policy.v0\n")
 
 
-def control(number: int) -> ControlEntry:
+def control(number: int, control_type: str = "tick") -> ControlEntry:
     """Control record `number`."""
-    return ControlEntry(entry_id(number, 3), START_MS + number, "tick", b'{"n":%d}' % number)
+    return ControlEntry(entry_id(number, 3), START_MS + number, control_type, b'{"n":%d}' % number)
