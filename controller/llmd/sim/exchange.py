@@ -15,6 +15,7 @@ import orjson
 from aiohttp import web
 
 from controller.llmd.sim.answer import Answer, Prompt, count_prompt, plan_answer, room_for
+from controller.llmd.sim.anthropic_out import MessageStream, message_body
 from controller.llmd.sim.cluster import REFUSED
 from controller.llmd.sim.config import ModelConfig, SimConfig
 from controller.llmd.sim.draws import uniform
@@ -42,7 +43,7 @@ _KINDS: Final = {
     500: "InternalServerError",
     503: "server_error",
 }
-_PREFIXES: Final = {"chat": "chatcmpl-", "completion": "cmpl-", "response": "resp_"}
+_PREFIXES: Final = {"chat": "chatcmpl-", "completion": "cmpl-", "response": "resp_", "message": "msg_"}
 IDENTITY: Final = web.RequestKey("identity", dict[str, str])
 """Where the server keeps the headers that every answer carries."""
 DIMENSIONS_MAX: Final = 8192
@@ -105,7 +106,7 @@ class Exchange:
         head = Head(answer_id, self._ids.now(), self.target)
         echoes = [prompts[index].text if generation.echo else "" for index in range(len(answers))]
         if generation.stream:
-            shape = _shape(generation, head, answers, echoes)
+            shape = _shape(generation, head, answers, echoes, prompts[0].tokens)
             channel.on_token = shape.token
             channel.on_finished = shape.finished
         else:
@@ -119,13 +120,7 @@ class Exchange:
         finally:
             self._driver.cancel(self._request_id)
         usage = self._usage(channel, prompts, answers)
-        if generation.api == "chat":
-            body = chat_body(head, answers, usage)
-        elif generation.api == "completion":
-            body = completion_body(head, answers, echoes, usage)
-        else:
-            body = response_body(head, answers[0], usage)
-        return self._json(body, channel)
+        return self._json(_body(generation, head, answers, echoes, usage), channel)
 
     async def embed(self, embedding: Embedding) -> web.StreamResponse:
         """Answer a request for vectors: a prompt without decoding."""
@@ -281,19 +276,39 @@ class Exchange:
                 await channel.changed()
         if channel.dropped is not None:
             # the status is sent: the stream says what happened and ends without its end mark
-            await response.write(b"data: " + self._dropped_error(channel.dropped).body() + b"\n\n")
+            await response.write(shape.broken(self._dropped_error(channel.dropped)))
         else:
             await response.write(shape.end(self._usage(channel, prompts, answers)))
         await response.write_eof()
         return response
 
 
-def _shape(generation: Generation, head: Head, answers: list[Answer], echoes: list[str]) -> StreamShape:
-    if generation.api == "chat":
-        return ChatStream(head, answers, include_usage=generation.include_usage)
-    if generation.api == "completion":
-        return CompletionStream(head, answers, echoes, include_usage=generation.include_usage)
-    return ResponseStream(head, answers[0])
+def _shape(
+    generation: Generation, head: Head, answers: list[Answer], echoes: list[str], prompt_tokens: int
+) -> StreamShape:
+    match generation.api:
+        case "chat":
+            return ChatStream(head, answers, include_usage=generation.include_usage)
+        case "completion":
+            return CompletionStream(head, answers, echoes, include_usage=generation.include_usage)
+        case "response":
+            return ResponseStream(head, answers[0])
+        case "message":
+            return MessageStream(head, answers[0], prompt_tokens)
+
+
+def _body(
+    generation: Generation, head: Head, answers: list[Answer], echoes: list[str], usage: Usage
+) -> dict[str, Any]:
+    match generation.api:
+        case "chat":
+            return chat_body(head, answers, usage)
+        case "completion":
+            return completion_body(head, answers, echoes, usage)
+        case "response":
+            return response_body(head, answers[0], usage)
+        case "message":
+            return message_body(head, answers[0], usage)
 
 
 def _vector(prompt: Prompt, config: SimConfig, dimensions: int, embedding: Embedding) -> list[float] | str:

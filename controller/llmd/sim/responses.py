@@ -8,6 +8,7 @@ import orjson
 
 from controller.llmd.sim.answer import Answer, Call
 from controller.llmd.sim.shapes import Head, Usage
+from controller.llmd.sim.wire import ApiError
 
 
 def response_body(
@@ -113,6 +114,11 @@ class ResponseStream:
         body = response_body(self._head, self._answer, usage)
         name = "response.completed" if body["status"] == "completed" else "response.incomplete"
         return self._event(name, {"response": body})
+
+    def broken(self, error: ApiError) -> bytes:
+        """Return the event of a stream that cannot go on."""
+        told = {"code": str(error.status), "message": error.message, "param": error.param}
+        return self._event("error", told)
 
     def _begin(self) -> bytes:
         begun = {"response": response_body(self._head, self._answer, None, "in_progress")}

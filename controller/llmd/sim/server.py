@@ -16,6 +16,9 @@ import orjson
 from aiohttp import web
 
 from controller.llmd.sim.admin import changed_faults, shown
+from controller.llmd.sim.answer import count_prompt
+from controller.llmd.sim.anthropic_in import read_message
+from controller.llmd.sim.anthropic_out import error_object
 from controller.llmd.sim.cluster import Cluster
 from controller.llmd.sim.config import Faults, ModelConfig, SimConfig, SimConfigError
 from controller.llmd.sim.driver import Driver
@@ -80,6 +83,18 @@ class SimServer:
     async def responses(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/responses."""
         return await self._generate(request, read_response)
+
+    async def messages(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/messages, Anthropic's API."""
+        return await self._generate(request, read_message)
+
+    async def count_tokens(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/messages/count_tokens: how long the prompt of a message is."""
+        generation = read_message(read_body(await request.read()), counting=True)
+        prompt = count_prompt(
+            self._model(generation.model), generation.prompts[0], extra_tokens=generation.extra_tokens
+        )
+        return _json({"input_tokens": prompt.tokens})
 
     async def embeddings(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/embeddings."""
@@ -194,9 +209,14 @@ def _json(data: Any) -> web.Response:
     return web.Response(body=orjson.dumps(data), content_type="application/json")
 
 
-def _error_response(error: ApiError) -> web.Response:
+def _error_response(path: str, error: ApiError) -> web.Response:
     kind = "text/plain" if error.plain else "application/json"
-    body = error.message.encode() if error.plain else error.body()
+    if error.plain:
+        body = error.message.encode()
+    elif path.startswith("/v1/messages"):
+        body = orjson.dumps(error_object(error))
+    else:
+        body = error.body()
     return web.Response(status=error.status, body=body, content_type=kind, headers=error.headers)
 
 
@@ -235,12 +255,13 @@ def build_app(
         try:
             response = await handler(request)
         except ApiError as error:
-            response = _error_response(error)
+            response = _error_response(request.path, error)
         except web.HTTPRequestEntityTooLarge:
-            response = _error_response(ApiError(413, f"the request body is over {BODY_BYTES_MAX} bytes"))
+            too_large = ApiError(413, f"the request body is over {BODY_BYTES_MAX} bytes")
+            response = _error_response(request.path, too_large)
         except web.HTTPException as error:
             kind = "NotFoundError" if error.status == 404 else "BadRequestError"
-            response = _error_response(ApiError(error.status, error.reason, kind=kind))
+            response = _error_response(request.path, ApiError(error.status, error.reason, kind=kind))
         if not response.prepared:
             response.headers.update(identity)
         return response
@@ -251,6 +272,8 @@ def build_app(
     app.router.add_post("/v1/chat/completions", server.chat)
     app.router.add_post("/v1/completions", server.completions)
     app.router.add_post("/v1/responses", server.responses)
+    app.router.add_post("/v1/messages", server.messages)
+    app.router.add_post("/v1/messages/count_tokens", server.count_tokens)
     app.router.add_post("/v1/embeddings", server.embeddings)
     app.router.add_get("/v1/models", server.models)
     app.router.add_get("/v1/models/{name:.+}", server.model)

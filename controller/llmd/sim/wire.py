@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import orjson
 
-Api = Literal["chat", "completion", "response"]
+Api = Literal["chat", "completion", "response", "message"]
 
 CHOICES_MAX: Final = 128
 """OpenAI's bound on `n`."""
