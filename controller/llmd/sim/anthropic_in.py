@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import orjson
 
-from controller.llmd.sim.wire import ApiError, Generation, read_chat
+from controller.llmd.sim.fields import ApiError
+from controller.llmd.sim.wire import Generation, read_chat
 
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 _SAME: Final[tuple[str, ...]] = (
@@ -94,7 +95,7 @@ def _blocks(role: str, blocks: list[Any], where: str) -> list[dict[str, Any]]:
         elif kind == "image":
             if not isinstance(block.get("source"), dict):
                 raise ApiError(400, f"{at} is an image without a source", param="messages")
-            parts.append({"type": "image_url"})
+            parts.append({"type": "image_url", "source": block["source"]})
         elif kind == "tool_use":
             calls.append(_call(block, at))
         elif kind == "tool_result":

@@ -11,8 +11,8 @@ from typing import Any, Final
 import orjson
 
 from controller.llmd.sim.answer import Answer, Call
+from controller.llmd.sim.fields import ApiError
 from controller.llmd.sim.shapes import Head, Usage, json_text
-from controller.llmd.sim.wire import ApiError
 
 _STOP_REASONS: Final = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 _ERRORS: Final = {

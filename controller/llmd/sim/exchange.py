@@ -20,6 +20,7 @@ from controller.llmd.sim.cluster import REFUSED
 from controller.llmd.sim.config import ModelConfig, SimConfig
 from controller.llmd.sim.draws import uniform
 from controller.llmd.sim.driver import Channel, Driver
+from controller.llmd.sim.fields import ApiError
 from controller.llmd.sim.intent import DROPPED_REASON, QUEUE_DURATION, in_engine_time, read_intent
 from controller.llmd.sim.responses import ResponseStream, response_body
 from controller.llmd.sim.shapes import (
@@ -33,7 +34,7 @@ from controller.llmd.sim.shapes import (
 )
 from controller.llmd.sim.text import digest
 from controller.llmd.sim.types import Dropped, Part, SimRequest
-from controller.llmd.sim.wire import ApiError, Embedding, Generation
+from controller.llmd.sim.wire import Embedding, Generation
 
 _KINDS: Final = {
     400: "BadRequestError",
@@ -131,9 +132,9 @@ class Exchange:
         for prompt in prompts:
             room_for(self.model, prompt, 0)
         channel = Channel(len(prompts))
-        parts = tuple(Part(prompt.tokens, 0, prompt.prefix) for prompt in prompts[1:])
+        first, *parts = [Part(prompt.tokens, 0, prompt.prefix) for prompt in prompts]
         try:
-            self._send(prompts[0], 0, parts, channel, ("stop",) * len(prompts), 0, 0)
+            self._send(first, tuple(parts), channel, ("stop",) * len(prompts), 0, 0)
             await self._finished(channel)
         finally:
             self._driver.cancel(self._request_id)
@@ -169,9 +170,7 @@ class Exchange:
         prompts: list[Prompt] = []
         answers: list[Answer] = []
         for text in generation.prompts:
-            prompt = count_prompt(
-                self.model, text, salt=generation.cache_salt, extra_tokens=generation.extra_tokens
-            )
+            prompt = count_prompt(self.model, text, salt=generation.cache_salt)
             room = room_for(self.model, prompt, generation.max_tokens)
             for choice in range(generation.choices):
                 prompts.append(prompt)
@@ -181,16 +180,17 @@ class Exchange:
     def _submit(
         self, generation: Generation, prompts: list[Prompt], answers: list[Answer], channel: Channel
     ) -> None:
-        rest = zip(prompts[1:], answers[1:], strict=True)
-        parts = tuple(Part(prompt.tokens, answer.tokens, prompt.prefix) for prompt, answer in rest)
+        first, *parts = [
+            Part(prompt.tokens, answer.tokens, prompt.prefix, prompt.blocks_of(answer))
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
         reasons = tuple(answer.finish_reason for answer in answers)
         maximum = generation.max_tokens or self.model.engine.context_max - prompts[0].tokens
-        self._send(prompts[0], answers[0].tokens, parts, channel, reasons, maximum, generation.priority)
+        self._send(first, tuple(parts), channel, reasons, maximum, generation.priority)
 
     def _send(
         self,
-        prompt: Prompt,
-        output_tokens: int,
+        first: Part,
         parts: tuple[Part, ...],
         channel: Channel,
         reasons: tuple[str, ...],
@@ -200,13 +200,14 @@ class Exchange:
         request = SimRequest(
             self._request_id,
             self.model.name,
-            prompt.tokens,
-            output_tokens,
+            first.prompt_tokens,
+            first.output_tokens,
             self.intent,
             priority,
-            prompt.prefix,
+            first.prefix,
             self._body_bytes,
             parts,
+            first.answer_blocks,
         )
         self._driver.submit(request, channel, reasons, maximum)
 

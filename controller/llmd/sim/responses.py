@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 
 from controller.llmd.sim.answer import Answer, Call
+from controller.llmd.sim.fields import ApiError
 from controller.llmd.sim.shapes import Head, Usage
-from controller.llmd.sim.wire import ApiError
 
 
 def response_body(

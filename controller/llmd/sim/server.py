@@ -23,12 +23,11 @@ from controller.llmd.sim.cluster import Cluster
 from controller.llmd.sim.config import Faults, ModelConfig, SimConfig, SimConfigError
 from controller.llmd.sim.driver import Driver
 from controller.llmd.sim.exchange import IDENTITY, Exchange, Ids, fault_error
+from controller.llmd.sim.fields import ApiError, read_body
 from controller.llmd.sim.telemetry import Telemetry
 from controller.llmd.sim.text import digest, token_id, tokenize
 from controller.llmd.sim.wire import (
-    ApiError,
     Generation,
-    read_body,
     read_chat,
     read_completion,
     read_embedding,
@@ -91,9 +90,7 @@ class SimServer:
     async def count_tokens(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/messages/count_tokens: how long the prompt of a message is."""
         generation = read_message(read_body(await request.read()), counting=True)
-        prompt = count_prompt(
-            self._model(generation.model), generation.prompts[0], extra_tokens=generation.extra_tokens
-        )
+        prompt = count_prompt(self._model(generation.model), generation.prompts[0])
         return _json({"input_tokens": prompt.tokens})
 
     async def embeddings(self, request: web.Request) -> web.StreamResponse:

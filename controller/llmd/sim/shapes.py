@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from controller.llmd.sim.answer import Answer
-from controller.llmd.sim.wire import ApiError
+from controller.llmd.sim.fields import ApiError
 
 DONE: Final = b"data: [DONE]\n\n"
 

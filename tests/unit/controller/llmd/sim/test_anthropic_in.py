@@ -3,7 +3,10 @@
 import pytest
 
 from controller.llmd.sim.anthropic_in import read_message
-from controller.llmd.sim.wire import ApiError, read_chat
+from controller.llmd.sim.fields import ApiError
+from controller.llmd.sim.template import IMAGE_TOKENS
+from controller.llmd.sim.text import tokenize
+from controller.llmd.sim.wire import read_chat
 
 TOOL = {"name": "refund", "input_schema": {"type": "object", "properties": {"cents": {"type": "integer"}}}}
 USER = {"role": "user", "content": "hello"}
@@ -59,7 +62,7 @@ def test_sampling_fields_arrive():
         | {"messages": [{"role": "user", "content": [image, {"type": "thinking", "thinking": "hm"}]}]}
     )
     assert (read.max_tokens, read.stop, read.stream, read.seed) == (9, ("END",), True, 4)
-    assert read.extra_tokens > 0
+    assert IMAGE_TOKENS < len(tokenize(str(read.prompts[0]))) < IMAGE_TOKENS + 20
     assert read_message({"model": "m", "messages": [USER]}, counting=True).max_tokens is None
 
 

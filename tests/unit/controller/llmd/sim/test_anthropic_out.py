@@ -5,8 +5,8 @@ import pytest
 
 from controller.llmd.sim.answer import Answer, Call
 from controller.llmd.sim.anthropic_out import MessageStream, error_object, message_body
+from controller.llmd.sim.fields import ApiError
 from controller.llmd.sim.shapes import Head, Usage
-from controller.llmd.sim.wire import ApiError
 
 HEAD = Head("msg_1", 1700000000, "m")
 USAGE = Usage(10, 5, 2)
