@@ -8,6 +8,7 @@ for no credential, and must never be mistaken for a model.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -45,11 +46,16 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class SimServer:
     """The handlers of one simulated llm-d. Made by `build_app`."""
 
-    def __init__(self, config: SimConfig, wall_s: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        config: SimConfig,
+        wall_s: Callable[[], float] | None = None,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.config = config
         self.cluster = Cluster(config, per_token=True)
         self.telemetry = Telemetry(self.cluster, config.time_scale)
-        self.driver = Driver(self.cluster, self.telemetry, config.time_scale)
+        self.driver = Driver(self.cluster, self.telemetry, config.time_scale, monotonic_s)
         only = config.faults.model
         self._faults = {
             model.name: Faults() if only not in {"", model.name, *model.aliases} else config.faults
@@ -285,11 +291,19 @@ def build_app(
 
 
 class EmbeddedSim:
-    """A simulated llm-d inside a loop that is running: `start`, use the base URL, `stop`."""
+    """A simulated llm-d inside a loop that is running: `start`, use the base URL, `stop`.
 
-    def __init__(self, config: SimConfig, wall_s: Callable[[], float] | None = None) -> None:
+    `wall_s` dates answers; `monotonic_s` is the clock that the engines run on.
+    """
+
+    def __init__(
+        self,
+        config: SimConfig,
+        wall_s: Callable[[], float] | None = None,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._config = config
-        self._wall_s = wall_s
+        self._clocks = (wall_s, monotonic_s)
         self._server: SimServer | None = None
         self._runner: web.AppRunner | None = None
 
@@ -301,7 +315,7 @@ class EmbeddedSim:
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """Listen and return the base URL, without a path; port 0 takes a free one. Raise OSError."""
-        self._server = SimServer(self._config, self._wall_s)
+        self._server = SimServer(self._config, *self._clocks)
         app = build_app(self._config, server=self._server)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
