@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from controller.catalogue import Catalogue, Model
+from controller.catalogue import IN_FLIGHT_MAX, Catalogue, Model
 from controller.core import Controller, ControllerConfig
 from controller.governor import Governor
 from controller.intent import IntentSet, InvalidIntentError, read_intents
@@ -21,7 +21,7 @@ from gateway.admin.records import RecordPages
 from gateway.auth.keys import KeyRing, Principal
 from gateway.config import Config
 from gateway.engine.decide import EngineSettings
-from gateway.kernel.clock import Clock
+from gateway.kernel.clock import Clock, Randomness
 from gateway.kernel.errors import InvalidConfigError, StoreUnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Mode
@@ -74,7 +74,7 @@ class Gateway:
         store: Store,
         policies: PolicySet,
         clock: Clock,
-        ids: IdSource,
+        randomness: Randomness,
         control: ControllerConfig | None = None,
     ) -> None:
         self._config = config
@@ -82,7 +82,8 @@ class Gateway:
         self._draining = False
         self._upstreams: Upstreams | None = None
         self._clock = clock
-        self._ids = ids
+        self._randomness = randomness
+        self._ids = ids = IdSource(clock, randomness)
         self._tasks: list[asyncio.Task[None]] = []
         index = MemoryIndex()
         self._memory = MemoryFeed(store, index)
@@ -113,7 +114,7 @@ class Gateway:
         control = control_config(config)
         clock, randomness = SystemClock(), SystemRandomness()
         store = await open_store(config.storage.url, clock=clock, randomness=randomness)
-        gateway = cls(config, store, policies, clock, IdSource(clock, randomness), control)
+        gateway = cls(config, store, policies, clock, randomness, control)
         try:
             # What a killed process left open gets its one fate before anything new is promised.
             await store.mark_unknown()
@@ -127,7 +128,7 @@ class Gateway:
     async def start(self) -> Ports:
         """Listen on both addresses. Raises SetupError."""
         config = self._config
-        upstreams = await Upstreams.connect(config, created_s=self._clock.wall_ms() // 1000)
+        upstreams = await Upstreams.connect(config, clock=self._clock, randomness=self._randomness)
         self._upstreams = upstreams
         health = HealthPages(self._readiness, self._metrics, facts=self._facts())
         shapes = {"/v1/": openai_error_body}
@@ -138,6 +139,7 @@ class Gateway:
         self._admin = self._listener(Router(admin_routes, shapes={}, fallback=v0_error_body))
         self._metrics.watch_in_flight(lambda: 0 if self._data is None else self._data.in_flight)
         self._metrics.watch_store(self._store_reading)
+        self._metrics.watch_backends(upstreams.readings)
         listen = config.listen
         admin_port = await self._admin.start(listen.admin_host, listen.admin_port)
         port = await self._data.start(listen.host, listen.port)
@@ -259,11 +261,13 @@ def control_config(config: Config) -> ControllerConfig | None:
     catalogue = Catalogue(
         Model(
             name=model.name,
-            backend=model.backend,
+            backend=model.backend[0].name,
             quality=model.quality,
             usd_per_mtok_in=model.price_in,
             usd_per_mtok_out=model.price_out,
             context_tokens=model.context,
+            replicas=model.replicas,
+            in_flight_max=IN_FLIGHT_MAX * model.replicas,
         )
         for model in config.models
     )

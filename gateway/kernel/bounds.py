@@ -49,6 +49,22 @@ UPSTREAM_BODY_BYTES_MAX: Final = 64 * MIB
 SSE_LINE_BYTES_MAX: Final = 1 * MIB
 """One `data:` line: tool arguments may come in one piece; relayed as they are, read up to this."""
 
+# --- several backends --------------------------------------------------------------------------
+BREAKER_FAILURES: Final = 5
+"""In a row: Envoy's `consecutive_5xx`. One or two are a restart of one worker, five are a backend."""
+BREAKER_FAILURE_RATIO: Final = 0.5
+"""Of a window: a backend that fails every second request costs more in retries than it serves."""
+BREAKER_REQUESTS_MIN: Final = 20
+"""In a window, before its share of failures means anything: of 20 fair coins 14 heads come once in 17."""
+BREAKER_WINDOW_S: Final = 10.0
+"""Long enough for `BREAKER_REQUESTS_MIN` at 2 requests a second, short enough to forget a restart."""
+BREAKER_OPEN_S: Final = 5.0
+"""A process is started anew in so long; what takes longer is waited for twice as long each time."""
+BREAKER_OPEN_MAX_S: Final = 60.0
+"""A model that is loaded anew takes minutes; a minute more is the price of asking seldom."""
+CLUSTER_BACKENDS_MAX: Final = 64
+"""Backends of one model: each is looked at for each request, and more belong behind a router."""
+
 # --- documents and patterns --------------------------------------------------------------------
 JSON_DEPTH_MAX: Final = 64
 """A DecisionRequest nests 5 deep; Python's own encoder recurses to about 1,000."""

@@ -87,3 +87,56 @@ def test_what_the_controller_needs_is_optional() -> None:
             Config.model_validate({"backends": [backend], "models": [model | wrong]})
     with pytest.raises(ValueError, match="dialect"):
         Config.model_validate({"backends": [backend | {"dialect": "llm-e"}]})
+
+
+BACKENDS = [
+    {"name": "a", "url": "x"},
+    {"name": "b", "url": "y"},
+    {"name": "c", "url": "z", "dialect": "vllm"},
+]
+
+
+def model(backend: Any) -> Any:
+    """A model that these backends serve."""
+    return Config.model_validate(
+        {"backends": BACKENDS, "models": [{"name": "m", "backend": backend}]}
+    ).models[0]
+
+
+@pytest.mark.parametrize(
+    ("backend", "shares", "replicas"),
+    [
+        ("a", [("a", 1.0, 0)], 1),
+        (["b", "a"], [("b", 1.0, 0), ("a", 1.0, 0)], 2),
+        ({"name": "a", "weight": 3}, [("a", 3.0, 0)], 1),
+        ([{"name": "a", "weight": 0.5}, {"name": "b", "order": 2}], [("a", 0.5, 0), ("b", 1.0, 2)], 1),
+        ([{"name": "a", "order": 1}, {"name": "b", "order": 1}], [("a", 1.0, 1), ("b", 1.0, 1)], 2),
+    ],
+)
+def test_a_model_names_one_backend_or_several(
+    backend: Any, shares: list[tuple[str, float, int]], replicas: int
+) -> None:
+    """A name, a list of names, or names with their shares; those that stand by are no replicas."""
+    made = model(backend)
+    assert [(share.name, share.weight, share.order) for share in made.backend] == shares
+    assert made.replicas == replicas
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        ([], "at least 1 item"),
+        (["a"] * 65, "at most 64 items"),
+        (["a", "a"], "stands there twice"),
+        (["a", "nobody"], "names the backend `nobody`, which is not there"),
+        (["a", "c"], "must speak one dialect"),
+        ({"name": "a", "weight": 0}, "greater than 0"),
+        ({"name": "a", "order": -1}, "greater than or equal to 0"),
+        ({"name": "a", "wait": 1}, "not permitted"),
+        (5, "valid tuple"),
+    ],
+)
+def test_shares_hold_together(backend: Any, said: str) -> None:
+    """No empty list, nobody twice, nobody unknown, no two dialects, no share of nothing."""
+    with pytest.raises(ValueError, match=said):
+        model(backend)
