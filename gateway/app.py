@@ -22,6 +22,7 @@ from gateway.auth.keys import KeyRing, Principal
 from gateway.config import Config
 from gateway.engine.decide import EngineSettings
 from gateway.kernel.clock import Clock, Randomness
+from gateway.kernel.draws import Draws
 from gateway.kernel.errors import InvalidConfigError, StoreUnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Mode
@@ -30,13 +31,13 @@ from gateway.listener.server import Listener
 from gateway.live import Live, Snapshot
 from gateway.memory.snapshot import MemoryIndex
 from gateway.pipeline.decisions import Decisions
-from gateway.pipeline.drive import Deadlines, Surroundings
 from gateway.pipeline.govern import FailOpen
 from gateway.pipeline.journal import ControlJournal
 from gateway.pipeline.judge import Bench
 from gateway.pipeline.observe import ExchangeObserver
 from gateway.pipeline.policies import load_policies, policy_entries
 from gateway.pipeline.remember import MemoryFeed
+from gateway.pipeline.surroundings import Deadlines, Surroundings
 from gateway.pipeline.tasks import spawn
 from gateway.policy.select import PolicySet
 from gateway.proxy.actions import ActionGate
@@ -132,7 +133,7 @@ class Gateway:
         self._upstreams = upstreams
         health = HealthPages(self._readiness, self._metrics, facts=self._facts())
         shapes = {"/v1/": openai_error_body}
-        around = self._surroundings(upstreams.catalogue)
+        around = self._surroundings(upstreams)
         data_routes = self._data_routes(upstreams.catalogue, around, health)
         admin_routes = self._admin_routes(health)
         self._data = self._listener(Router(data_routes, shapes=shapes, fallback=v0_error_body))
@@ -193,16 +194,18 @@ class Gateway:
             health.metrics_route(),
         )
 
-    def _surroundings(self, catalogue: ModelCatalogue) -> Surroundings:
+    def _surroundings(self, upstreams: Upstreams) -> Surroundings:
         config = self._config
         observer = ExchangeObserver(
             self._metrics,
-            models=catalogue,
+            models=upstreams.catalogue,
             log_decisions=config.log.decisions,
         )
+        retries = upstreams.retries(config.retries, Draws(self._randomness))
+        self._metrics.watch_retries(retries.reading)
         deadlines = Deadlines(first_byte_s=config.limits.first_byte_s, idle_s=config.limits.idle_s)
         governor = None if self._governor is None else FailOpen(self._governor, observer)
-        return Surroundings(self._store, self._clock, self._ids, observer, deadlines, governor)
+        return Surroundings(self._store, self._clock, self._ids, observer, deadlines, governor, retries)
 
     def _make_governor(self, control: ControllerConfig) -> Governor:
         controller = Controller(control, self._clock.monotonic_s())

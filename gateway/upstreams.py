@@ -9,9 +9,11 @@ from typing import Final
 
 from controller.llmd.sim.config import preset
 from controller.llmd.sim.server import EmbeddedSim
-from gateway.config import Config
+from gateway.config import Config, RetriesConfig
 from gateway.kernel.clock import Clock, Randomness
 from gateway.kernel.draws import Draws
+from gateway.pipeline.further import Retries
+from gateway.pipeline.retry import RetryBudget, RetrySettings
 from gateway.telemetry.upstream import BackendReading
 from gateway.upstream.backend import HttpBackend
 from gateway.upstream.breaker import Breaker, BreakerSettings
@@ -92,6 +94,17 @@ class Upstreams:
             )
             for backend in self.backends
         ]
+
+    def sent(self) -> int:
+        """Return how many requests have been sent so far."""
+        return sum(sum(backend.results.values()) for backend in self.backends)
+
+    def retries(self, config: RetriesConfig, draw: Draws) -> Retries:
+        """Return what further attempts share, as they are configured."""
+        statuses = frozenset(config.statuses)
+        settings = RetrySettings(**config.model_dump(exclude={"statuses"}), statuses=statuses)
+        budget = RetryBudget(settings, self.clock.monotonic_s())
+        return Retries(settings, budget, self.clock, draw, asyncio.sleep, self.sent)
 
     async def keep_fresh(self) -> None:
         """Ask again and again which models there are."""

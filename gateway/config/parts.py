@@ -129,6 +129,32 @@ class BreakerConfig(Part):
     when_all_open: Literal["try", "refuse"] = "try"
 
 
+_Status = Annotated[int, Field(ge=400, le=599)]
+
+
+class RetriesConfig(Part):
+    """Further attempts before the first byte of an answer."""
+
+    attempts_max: Annotated[int, Field(ge=1, le=10)] = bounds.ATTEMPTS_MAX
+    total_s: _Seconds = bounds.ATTEMPTS_TOTAL_S
+    statuses: tuple[_Status, ...] = tuple(sorted(bounds.RETRY_STATUSES))
+    after_send: bool = False
+    same_backend: bool = False
+    backoff_s: _Seconds = bounds.BACKOFF_S
+    backoff_max_s: _Seconds = bounds.BACKOFF_MAX_S
+    budget_ratio: Annotated[float, Field(ge=0, le=1)] = bounds.RETRY_BUDGET_RATIO
+    budget_per_s: Annotated[float, Field(ge=0, le=1000)] = bounds.RETRY_BUDGET_PER_S
+
+    @field_validator("statuses")
+    @classmethod
+    def _another_might_do_better(cls, statuses: tuple[int, ...]) -> tuple[int, ...]:
+        theirs = [status for status in statuses if status < 500 and status not in bounds.RETRY_STATUSES_4XX]
+        if theirs:
+            allowed = ", ".join(map(str, sorted(bounds.RETRY_STATUSES_4XX)))
+            raise ValueError(f"{theirs[0]} is no matter of the moment: use {allowed}, or 500 and above")
+        return statuses
+
+
 class LimitsConfig(Part):
     """Deadlines and sizes; the defaults and their reasons stand in `gateway/kernel/bounds.py`."""
 
@@ -172,6 +198,7 @@ class Config(Part):
     intents: tuple[dict[str, Any], ...] = ()
     """As `schemas/intent.v1.json` says; read by the controller, which alone knows what they mean."""
     breaker: BreakerConfig = BreakerConfig()
+    retries: RetriesConfig = RetriesConfig()
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()
     service: ServiceConfig = ServiceConfig()

@@ -25,6 +25,38 @@ class BackendReading:
     """Attempts by what they came to."""
 
 
+@dataclass(frozen=True, slots=True)
+class RetryReading:
+    """What is known of further attempts at the moment of a scrape."""
+
+    budget: float
+    """Further attempts that could be made at once."""
+    made: Mapping[str, int]
+    """By the reason for them."""
+    forgone: Mapping[str, int]
+    """Failed attempts that were the last, by what stood in the way of another."""
+
+
+def retry_families(reading: RetryReading) -> Iterator[Metric]:
+    """Return the metrics of further attempts."""
+    made = CounterMetricFamily(
+        "lumyn_upstream_retries", "Further attempts by why the one before failed.", labels=("reason",)
+    )
+    for reason, count in reading.made.items():
+        made.add_metric((reason,), count)
+    forgone = CounterMetricFamily(
+        "lumyn_upstream_retries_forgone",
+        "Failed attempts without a further one, by what stood in its way.",
+        labels=("why",),
+    )
+    for why, count in reading.forgone.items():
+        forgone.add_metric((why,), count)
+    yield from (made, forgone)
+    yield GaugeMetricFamily(
+        "lumyn_upstream_retry_budget", "Further attempts that the budget allows at once.", reading.budget
+    )
+
+
 def backend_families(readings: Iterable[BackendReading]) -> Iterator[Metric]:
     """Return the metrics of all backends."""
     attempts = CounterMetricFamily(

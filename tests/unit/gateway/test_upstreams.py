@@ -91,3 +91,21 @@ async def test_each_backend_has_its_breaker_and_its_share() -> None:
     ]
     assert 7 <= b.breaker.due_in_s(0.0) < 9
     await joined.close()
+
+
+async def test_further_attempts_are_as_configured() -> None:
+    """Settings, budget and pause come from the file; the budget knows how many requests were sent."""
+    retries = {"attempts_max": 2, "statuses": [529], "budget_ratio": 0.5, "budget_per_s": 0}
+    config = Config.model_validate(
+        {"backends": [{"name": "a", "url": "http://127.0.0.1:1"}], "retries": retries}
+    )
+    joined = await Upstreams.connect(config, clock=StillClock(), randomness=CountedRandomness())
+    shared = joined.retries(config.retries, lambda: 0.5)
+    assert (shared.settings.attempts_max, shared.settings.statuses) == (2, frozenset({529}))
+    while shared.afford():
+        shared.made["closed"] += 1
+    joined.backends[0].results["answered"] += 100
+    assert joined.sent() == 100
+    assert shared.afford()
+    assert shared.reading().budget == 10 + 0.5 * (100 - 10) - 10 - 1
+    await joined.close()

@@ -140,3 +140,35 @@ def test_shares_hold_together(backend: Any, said: str) -> None:
     """No empty list, nobody twice, nobody unknown, no two dialects, no share of nothing."""
     with pytest.raises(ValueError, match=said):
         model(backend)
+
+
+def test_retries_are_off_where_they_could_surprise() -> None:
+    """By default nothing is sent twice to one backend, nor to anybody once it may have been begun."""
+    retries = Config().retries
+    assert (retries.after_send, retries.same_backend, retries.attempts_max) == (False, False, 3)
+    assert retries.statuses == (429, 502, 503, 504)
+
+
+@pytest.mark.parametrize(
+    ("retries", "said"),
+    [
+        ({"statuses": [404]}, "404 is no matter of the moment: use 408, 425, 429, or 500 and above"),
+        ({"statuses": [200]}, "greater than or equal to 400"),
+        ({"attempts_max": 0}, "attempts_max"),
+        ({"attempts_max": 11}, "attempts_max"),
+        ({"budget_ratio": 1.5}, "budget_ratio"),
+        ({"total_s": 0}, "total_s"),
+        ({"hedge": True}, "hedge"),
+    ],
+)
+def test_retries_are_bounded(retries: dict[str, Any], said: str) -> None:
+    """Statuses that another backend would answer alike, and bounds that are none, are refused."""
+    with pytest.raises(ValueError, match=said):
+        Config.model_validate({"retries": retries})
+
+
+@pytest.mark.parametrize("breaker", [{"failures": 0}, {"failure_ratio": 0}, {"when_all_open": "wait"}])
+def test_breakers_are_bounded(breaker: dict[str, Any]) -> None:
+    """A breaker that opens without a failure is none."""
+    with pytest.raises(ValueError, match=next(iter(breaker))):
+        Config.model_validate({"breaker": breaker})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.upstream import BackendReading
+from gateway.telemetry.upstream import BackendReading, RetryReading
 
 
 def test_each_backend_shows_how_it_stands() -> None:
@@ -35,3 +35,16 @@ def test_each_backend_shows_how_it_stands() -> None:
     )
     results["answered"] = 8
     assert b'result="answered"} 8.0' in metrics.render()
+
+
+def test_further_attempts_are_shown_with_their_budget() -> None:
+    """Made by reason, forgone by what stood in the way, and what could still be made."""
+    metrics = Metrics()
+    metrics.watch_retries(lambda: RetryReading(7.5, {"status_503": 2}, {"budget": 1, "nowhere": 4}))
+    lines = [line for line in metrics.render().decode().splitlines() if line.startswith("lumyn_upstream")]
+    assert sorted(lines) == [
+        'lumyn_upstream_retries_forgone_total{why="budget"} 1.0',
+        'lumyn_upstream_retries_forgone_total{why="nowhere"} 4.0',
+        'lumyn_upstream_retries_total{reason="status_503"} 2.0',
+        "lumyn_upstream_retry_budget 7.5",
+    ]
