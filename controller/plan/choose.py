@@ -99,7 +99,7 @@ def _pairs(request: Request, snapshot: Snapshot) -> list[tuple[ModelState, LiveS
     found = [
         (snapshot.tick.models[known[name]], snapshot.live[known[name]])
         for name in request.intent.rungs(request.model)
-        if name in known
+        if name in known and name not in request.without
     ]
     if snapshot.mode is Mode.GUARDED:
         # no downgrades, no learned choice: the first that can be reached at all

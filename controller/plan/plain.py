@@ -41,7 +41,8 @@ def digest(value: Any) -> str:
 def from_plain(cls: type[T], data: Any) -> T:
     """Return the frozen data class that `plain` made `data` from.
 
-    Raises KeyError for a field that is missing, TypeError or ValueError for one of another type.
+    A field that is missing is its default. Raises TypeError where it has none, and TypeError or ValueError
+    for a value of another type.
     """
     return _build(cls, data)
 
@@ -83,7 +84,8 @@ def _hints(cls: Any) -> dict[str, Any]:
 def _build(cls: type[T], data: Any) -> T:
     declared: Any = cls
     hints = _hints(declared)
-    return cls(**{name: _value(hints[name], data[name]) for name in _names(declared)})
+    # what an older record does not have yet is what it was then: the default
+    return cls(**{name: _value(hints[name], data[name]) for name in _names(declared) if name in data})
 
 
 def _value(hint: Any, data: Any) -> Any:
