@@ -78,6 +78,7 @@ RETRY_STATUSES_4XX: Final = frozenset({408, 425, 429})
 BACKOFF_S: Final = 0.2
 """The first pause before the same backend is asked again: longer than a connection, shorter than a person."""
 BACKOFF_MAX_S: Final = 5.0
+"""A pause longer than this is better spent on another backend, or told to the client."""
 RETRY_BUDGET_RATIO: Final = 0.2
 """Further attempts for each request, over all: Finagle's default. At worst backends get a fifth more."""
 RETRY_BUDGET_PER_S: Final = 1.0
