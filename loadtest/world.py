@@ -160,5 +160,7 @@ def gateway_document(
             for model in catalogue()
         ],
         "intents": intents_document(),
+        # one record is then one request at the backend, and the two can be counted against each other
+        "retries": {"attempts_max": 1},
         "log": {"level": "warning"},
     }
