@@ -17,7 +17,8 @@ from controller.evaluate.workload import Job, Scenario
 from controller.evaluate.world import Kind
 from controller.llmd.sim.answer import count_prompt, plan_answer
 from controller.llmd.sim.config import ModelConfig, SimConfig
-from controller.llmd.sim.wire import read_body, read_chat
+from controller.llmd.sim.fields import read_body
+from controller.llmd.sim.wire import read_chat
 from loadtest.shapes import shape
 from loadtest.traffic import chat_body, chat_tail, prompt, refund_body, refund_tail
 

@@ -156,7 +156,7 @@ def _pressure(axis: Any, run: Comparison, arm: Arm) -> None:
 
 def _control(run: Comparison) -> Picture:
     arms = [arm for arm in run.arms if arm.moments and arm.moments[0].prices]
-    figure, axes = _figure(2, len(arms))
+    figure, axes = _figure(2, len(arms), "row")
     for column, arm in enumerate(arms):
         above, below = axes[0][column], axes[1][column]
         at = [moment.at_s for moment in arm.moments]
@@ -176,7 +176,7 @@ def _control(run: Comparison) -> Picture:
 
 def _panels(run: Comparison, name: str, caption: str, fill: Callable[[Any, Arm], None]) -> Picture:
     columns = min(max(1, len(run.arms)), COLUMNS_MAX)
-    figure, axes = _figure(math.ceil(max(1, len(run.arms)) / columns), columns)
+    figure, axes = _figure(math.ceil(max(1, len(run.arms)) / columns), columns, "all")
     places = list(axes.flat)
     for axis, arm in zip(places, run.arms, strict=False):
         fill(axis, arm)
@@ -202,12 +202,12 @@ def _dress(axis: Any, run: Comparison) -> None:
     axis.legend(loc="upper left", fontsize=7, framealpha=0.7)
 
 
-def _figure(rows: int, columns: int) -> tuple[Any, Any]:
+def _figure(rows: int, columns: int, sharey: str) -> tuple[Any, Any]:
     matplotlib: Any = importlib.import_module("matplotlib")
     matplotlib.use("Agg")
     pyplot: Any = importlib.import_module("matplotlib.pyplot")
     size = (PANEL[0] * columns, PANEL[1] * rows)
-    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False, sharey="row" if rows == 2 else "all")
+    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False, sharey=sharey)
     # margins in inches, by hand: a layout that is solved for takes most of the time that drawing takes
     figure.subplots_adjust(
         left=0.55 / size[0], right=1 - 0.1 / size[0], bottom=0.5 / size[1], top=1 - 0.3 / size[1],
