@@ -101,6 +101,7 @@ class ModelConfig(Part):
     price_out: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     quality: Annotated[float, Field(ge=0, le=1)] = 1.0
     context: Annotated[int, Field(ge=1, le=100_000_000)] = 131_072
+    in_flight_max: Annotated[int, Field(ge=1, le=65_536)] = 512
 
     @property
     def replicas(self) -> int:
