@@ -73,7 +73,6 @@ ATTEMPTS_TOTAL_S: Final = 30.0
 BACKOFF_S: Final = 0.2
 """The first pause before the same backend is asked again: longer than a connection, shorter than a person."""
 BACKOFF_MAX_S: Final = 5.0
-"""A pause longer than this is better spent on another backend, or told to the client."""
 """A sixth of `ATTEMPTS_TOTAL_S`: longer pauses would be most of the time there is."""
 RETRY_BUDGET_RATIO: Final = 0.2
 """Further attempts for each request, over all: Finagle's default. At worst backends get a fifth more."""
