@@ -29,7 +29,7 @@ class Commands(LazyGroup):
         "verify": "gateway.cli.verify:verify_command",
         "doctor": "gateway.cli.doctor:doctor_command",
         "keys": "gateway.cli.keys:app",
-        "sim": "controller.llmd.sim.command:sim",
+        "sim": "controller.llmd.sim.command:app",
         "completion": "gateway.cli.completion:completion_command",
         "version": "gateway.cli.version:version_command",
     }
