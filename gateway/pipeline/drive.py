@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, Final
 
-from gateway.kernel.clock import Clock
 from gateway.kernel.errors import (
     GatewayError,
     InternalError,
@@ -22,14 +20,12 @@ from gateway.kernel.errors import (
     UpstreamBrokenError,
     UpstreamError,
 )
-from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Fate, JSONObject
 from gateway.pipeline.exchange import START, TABLE, Command, Event, State, Transition
-from gateway.pipeline.govern import TURNED_AWAY, FailOpen, ending_of, turned_away
-from gateway.pipeline.journal import event_entry
-from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge, Recorder
+from gateway.pipeline.further import Attempts, Load
+from gateway.pipeline.govern import TURNED_AWAY, ending_of, turned_away
+from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge
 from gateway.pipeline.sighting import (
-    Observer,
     Sighting,
     content_length,
     is_event_stream,
@@ -37,33 +33,12 @@ from gateway.pipeline.sighting import (
     own_headers,
     refusal,
 )
+from gateway.pipeline.surroundings import Surroundings
 from gateway.records.types import Entry, EventEntry
 from gateway.wire.errors import openai_error
 from gateway.wire.headers import relayed_response_headers
 from gateway.wire.openai import read_usage_of_body
 from gateway.wire.sse import StreamWatch, error_event
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long a backend may be silent, in seconds."""
-
-    first_byte_s: float
-    idle_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every exchange of a server shares."""
-
-    recorder: Recorder
-    clock: Clock
-    ids: IdSource
-    observer: Observer
-    deadlines: Deadlines
-    governor: FailOpen | None = None
-    """None without intents: then an exchange never hears of one."""
-
 
 _BODY_KEPT_BYTES_MAX: Final = 256 * 1024
 """Of an answer that is not streamed this much is kept to read its usage; larger ones go unread."""
@@ -77,6 +52,7 @@ class Exchange:
         "_answer",
         "_around",
         "_asked",
+        "_attempts",
         "_chunk",
         "_client",
         "_fate",
@@ -94,6 +70,7 @@ class Exchange:
         self._request_id = request_id
         self._admitted: Admitted | None = None
         self._asked: Asked | None = None
+        self._attempts: Attempts | None = None
         self._fate: Fate | None = None
         self._answer: Answer | None = None
         self._watch: StreamWatch | None = None
@@ -223,10 +200,13 @@ class Exchange:
     async def _forward(self) -> Event:
         admitted = self._admitted
         assert admitted is not None
-        clock = self._around.clock
-        self.sighting.forwarded_s = clock.monotonic_s()
+        clock, sighting = self._around.clock, self.sighting
+        if self._attempts is None:
+            sighting.forwarded_s = clock.monotonic_s()
+        else:
+            self._attempts.sent(admitted)
         try:
-            self._answer = await admitted.backend.send(
+            answer = self._answer = await admitted.backend.send(
                 admitted.method,
                 admitted.path,
                 admitted.headers,
@@ -234,10 +214,37 @@ class Exchange:
                 first_byte_s=self._around.deadlines.first_byte_s,
             )
         except UpstreamError as error:
-            return self._note(error, Event.BACKEND_FAILED)
-        self.sighting.head_s = clock.monotonic_s()
-        self.sighting.status = self._answer.status
+            sighting.error = error
+            return Event.ATTEMPT_FAILED if self._goes_on(admitted, error) else Event.BACKEND_FAILED
+        sighting.head_s = clock.monotonic_s()
+        sighting.status = answer.status
+        if answer.status >= 400 and self._goes_on(admitted, answer):
+            return Event.ATTEMPT_FAILED
         return Event.HEAD_ARRIVED
+
+    def _goes_on(self, admitted: Admitted, came_to: UpstreamError | Answer) -> bool:
+        """Tell whether an attempt has failed and there is a further one."""
+        retries = self._around.retries
+        failure = None if retries is None else retries.failure_of(came_to)
+        if retries is None or failure is None:
+            return False
+        if self._attempts is None:
+            load = Load(self._around.governor, self._asked)
+            self._attempts = Attempts(retries, load, self.sighting, admitted)
+        return self._attempts.failed(failure)
+
+    async def _back_off(self) -> Event:
+        assert self._attempts is not None
+        await self._attempts.back_off()
+        return Event.BACKED_OFF
+
+    async def _persist_attempt(self) -> Event:
+        assert self._attempts is not None
+        try:
+            self._admitted = await self._attempts.commit(self._around)
+        except GatewayError as error:
+            return self._note(error, Event.COMMIT_FAILED)
+        return Event.COMMITTED
 
     async def _relay_head(self) -> Event:
         answer = self._answer
@@ -341,19 +348,13 @@ class Exchange:
 
     def _outcome(self, admitted: Admitted, fate: Fate) -> EventEntry:
         around = self._around
+        if self._attempts is not None:
+            self.sighting.attempts = self._attempts.told()
         data = outcome_data(self.sighting, fate, now_s=around.clock.monotonic_s())
         control = self._tell_end(fate)
         if control is not None:
             data["control"] = control
-        return event_entry(
-            event_id=around.ids.new(),
-            decision_id=admitted.decision.decision_id,
-            tenant=admitted.tenant,
-            at_ms=around.clock.wall_ms(),
-            event_type="outcome",
-            data=data,
-            own=control is None,
-        )
+        return around.event(admitted, "outcome", data, own=control is None)
 
     def _tell_end(self, fate: Fate | None) -> JSONObject | None:
         """Tell the governor how it ended, once."""
@@ -371,6 +372,8 @@ class Exchange:
             Command.PERSIST: _persist,
             Command.PERSIST_REFUSAL: _persist_refusal,
             Command.FORWARD: _forward,
+            Command.BACK_OFF: _back_off,
+            Command.PERSIST_ATTEMPT: _persist_attempt,
             Command.RELAY_HEAD: _relay_head,
             Command.RELAY_CHUNK: _relay_chunk,
             Command.RELAY_END: _relay_end,

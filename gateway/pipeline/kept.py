@@ -15,13 +15,13 @@ from gateway.kernel.clock import Clock
 from gateway.kernel.errors import ConflictError, InvalidRequestError, NotFoundError, StoreUnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import JSON, JSONObject, Scope
-from gateway.pipeline.journal import event_entry
+from gateway.pipeline.journal import ATTEMPT, event_entry
 from gateway.pipeline.remember import WITHDRAW, MemoryFeed, labelled, read_label, withdrawn
 from gateway.records.types import DecisionEntry, EventEntry, MemoryEntry
 from gateway.store.port import Store
 
 EVENT_TYPES = frozenset({"outcome", "label", "note", "override"})
-"""The four types of the contract; approvals are overrides with a kind."""
+"""The four types of the contract; approvals are overrides with a kind, attempts are notes with one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ class KeptDecisions:
         if event_type not in EVENT_TYPES:
             wanted = ", ".join(sorted(EVENT_TYPES))
             raise InvalidRequestError("unknown event type", pointer="/type", hint=f"use one of {wanted}")
+        if event_type == "note" and data.get("kind") == ATTEMPT:
+            raise InvalidRequestError("whoever forwards records its attempts", pointer="/data/kind")
         kept = await self._store.decision(scope, decision_id)
         if kept is None:
             raise NotFoundError("not found")

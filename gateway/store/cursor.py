@@ -1,4 +1,8 @@
-"""Keyset cursors: `<at_ms>-<position>` of the last decision seen, the same in every driver."""
+"""Keyset cursors: `<at_ms>-<position>` of the last decision seen, the same in every driver.
+
+A filter that hardly anything fits would walk through millions of decisions to fill one page. So a page
+examines a bounded number; where it ends there, its cursor names the last decision examined, not found.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import re
 from typing import Final
 
 from gateway.kernel.errors import InvalidRequestError
+from gateway.store.port import DecisionFilter
 
 _CURSOR: Final = re.compile(r"(-?[0-9]{1,18})-([0-9]{1,18})")
 
@@ -21,3 +26,23 @@ def place_of(cursor: str) -> tuple[int, int]:
     if match is None:
         raise InvalidRequestError("not a cursor of ours", pointer="/cursor", hint="use next_cursor as given")
     return int(match[1]), int(match[2])
+
+
+def walks(wanted: DecisionFilter) -> bool:
+    """Tell whether a page under this filter may have to pass by decisions that it does not want.
+
+    Times bound the walk themselves, and a correlation id has an index of its own.
+    """
+    fields = (wanted.verdict, wanted.action_type, wanted.model, wanted.reason_code)
+    return wanted.correlation_id is None and any(field is not None for field in fields)
+
+
+def next_cursor(last: tuple[int, int] | None, floor_ms: int | None) -> str | None:
+    """Return the cursor of the page after one, or None where there is nothing more.
+
+    `last` is time and position of the page's last decision, where it was filled; `floor_ms` the time down
+    to which all was examined, where the walk was bounded.
+    """
+    if last is not None:
+        return cursor_after(*last)
+    return None if floor_ms is None else cursor_after(floor_ms, 0)
