@@ -62,6 +62,7 @@ class ExchangeReading:
     error: str
     duration_s: float
     overhead_s: float | None
+    queued_s: float
     ttft_s: float | None
     input_tokens: int | None
     output_tokens: int | None
@@ -112,6 +113,7 @@ class Metrics:
         self._exchanges: dict[tuple[str, str, str, str], int] = defaultdict(int)
         self._decisions: dict[tuple[str, str], int] = defaultdict(int)
         self._overhead = Spread(_OVERHEAD_BUCKETS_S)
+        self._queued = Spread(_DURATION_BUCKETS_S)
         self._duration = _spreads(_DURATION_BUCKETS_S)
         self._ttft = _spreads(_DURATION_BUCKETS_S)
         self._tokens = _spreads(_TOKEN_BUCKETS)
@@ -145,6 +147,8 @@ class Metrics:
         if reading.overhead_s is not None:
             self._overhead.observe(reading.overhead_s)
             self._duration[reading.operation, reading.model].observe(reading.duration_s)
+        if reading.queued_s:
+            self._queued.observe(reading.queued_s)
         if reading.ttft_s is not None:
             self._ttft[(reading.model,)].observe(reading.ttft_s)
         if reading.input_tokens is not None:
@@ -194,6 +198,12 @@ class Metrics:
             "Time from a request's arrival to its forwarding: read, decide, commit.",
             (),
             {(): self._overhead},
+        )
+        yield _family(
+            "lumyn_control_queue_seconds",
+            "Time that requests were kept waiting for their turn.",
+            (),
+            {(): self._queued},
         )
         yield _family(
             "gen_ai_server_request_duration_seconds",

@@ -136,7 +136,7 @@ def test_every_metric_is_documented() -> None:
             "active", 0, {"m": (0.0, 1)}, {"i": {"attainment": 1.0, "spend_usd": 0.0, "shed": 0}}
         )
     )
-    metrics.exchange(ExchangeReading("o", "m", "v", "f", "e", 1.0, 1.0, 1.0, 1, 1))
+    metrics.exchange(ExchangeReading("o", "m", "v", "f", "e", 1.0, 1.0, 1.0, 1.0, 1, 1))
     shown: dict[str, set[str]] = {}
     types: dict[str, str] = {}
     for family in metrics._registry.collect():
