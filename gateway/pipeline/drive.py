@@ -165,6 +165,7 @@ class Exchange:
         if terms is None:
             self._asked = None
             return Event.UNGOVERNED
+        self.sighting.queued_s = terms.queued_s
         try:
             admitted = self._judge.planned(admitted, terms)
         except GatewayError as error:
