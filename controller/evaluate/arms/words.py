@@ -89,7 +89,7 @@ def _row(run: Comparison, arm: Arm, window: str, services: Sequence[str]) -> tup
         arm.name if window == "all" else "",
         window,
         str(found.offered),
-        f"{found.attainment:.3f}",
+        f"{found.attainment:.3f}" if found.offered else "-",
         *(f"{found.by_service[name]:.3f}" if name in found.by_service else "-" for name in services),
         f"{found.goodput_rps:.1f}",
         seconds(found.ttft_p50_s),

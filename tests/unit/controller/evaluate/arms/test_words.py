@@ -75,6 +75,11 @@ def test_the_table_has_two_rows_an_arm() -> None:
     assert "never" in found.rows[1]
 
 
+def test_an_arm_without_requests_attained_nothing_that_could_be_said() -> None:
+    """An arm that was ended before its first request shows a hyphen, and no perfect score."""
+    assert {row[3] for row in results(comparison(arm("none"))).rows} == {"-"}
+
+
 def test_the_generator_and_the_tools_have_tables() -> None:
     """Lag, chunks and retries; verdicts and how long they took."""
     calls = (Called(1.0, 0.002, "TRUST"), Called(2.0, None, ""), Called(3.0, 0.004, "ESCALATE"))
