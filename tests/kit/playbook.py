@@ -245,7 +245,9 @@ class _Ports:
         self.told.append(ending)
         return {"met": True} if ending.forwarded else None
 
-    def submit(self, entries: Sequence[Entry], *, reserved: bool = False) -> asyncio.Future[Receipt]:
+    def submit(
+        self, entries: Sequence[Entry], *, reserved: bool = False, steps: Sequence[ClaimStep] = ()
+    ) -> asyncio.Future[Receipt]:
         call = ("queue " if reserved else "commit ") + " + ".join(map(_entry_name, entries))
         waiter: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         if not reserved:
