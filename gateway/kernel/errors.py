@@ -17,7 +17,8 @@
       RefusedError            403  the policy said no; `code` is the deciding reason code
         NotTrustedError             of a gated function that therefore did not run; it carries the record
         PendingError          202  APPROVAL_PENDING        a person is asked; `approval_id` says where to look
-        ApprovalError    409, 403  APPROVAL_MISMATCH | APPROVAL_DENIED | APPROVAL_USED | APPROVAL_EXPIRED |
+        DeniedError                APPROVAL_DENIED         the person said no
+        ApprovalError         409  APPROVAL_MISMATCH | APPROVAL_USED | APPROVAL_EXPIRED |
                                    APPROVAL_POLICY_CHANGED | APPROVAL_NOT_PENDING
       LoadError               the controller did not let it through; nothing was forwarded
         ShedError             429  SHED                     refused at once: no permitted way to serve it now
@@ -209,18 +210,17 @@ class PendingError(RefusedError):
         )
 
 
+class DeniedError(RefusedError):
+    """The person who was asked said no."""
+
+    default_code = "APPROVAL_DENIED"
+
+
 class ApprovalError(RefusedError):
     """An approval does not let this request through; `code` says why."""
 
     default_code = "APPROVAL_MISMATCH"
     status = 409
-
-    def __init__(
-        self, message: str, *, code: str, hint: str | None = None, status: int | None = None
-    ) -> None:
-        super().__init__(message, code=code, hint=hint)
-        if status is not None:
-            self.status = status  # type: ignore[misc]
 
 
 class LoadError(GatewayError):

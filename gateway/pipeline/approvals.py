@@ -20,6 +20,7 @@ from gateway.kernel.errors import (
     ApprovalError,
     ClaimTakenError,
     ConflictError,
+    DeniedError,
     GatewayError,
     NotFoundError,
     PendingError,
@@ -176,9 +177,9 @@ def rule(standing: Standing, *, decision_id: str, policy_hash: str, at_ms: int, 
     if approval is None and standing.named is None:
         return _open(standing, decision_id, policy_hash, at_ms, terms)
     if approval is None:
-        return _refused(None, standing, _unknown("APPROVAL_UNKNOWN"))
+        return _refused(None, standing, _unknown(code="APPROVAL_UNKNOWN"))
     state = approval.state_at(at_ms)
-    refusal = _mismatch(approval.call, standing.call)
+    refusal: GatewayError | None = _mismatch(approval.call, standing.call)
     if refusal is None and state is ApprovalState.PENDING:
         extension = {"approval_id": approval.approval_id, "state": state.value}
         return Ruling(Answer.WAITS, approval.approval_id, extension, error=_pending(approval))
@@ -275,15 +276,12 @@ def _mismatch(bound: Call, call: Call) -> ApprovalError | None:
     )
 
 
-def _refusal(approval: Approval, state: ApprovalState, policy_hash: str) -> ApprovalError:
+def _refusal(approval: Approval, state: ApprovalState, policy_hash: str) -> GatewayError:
     """Return why an approval that is not pending does not let this call through."""
     if state is ApprovalState.DENIED:
         reason = f": {approval.reason}" if approval.reason else ""
-        return ApprovalError(
-            f"the request was denied{reason}",
-            code="APPROVAL_DENIED",
-            status=403,
-            hint=f"approval {approval.approval_id} holds the denial",
+        return DeniedError(
+            f"the request was denied{reason}", hint=f"approval {approval.approval_id} holds the denial"
         )
     if state is ApprovalState.USED:
         return ApprovalError(
@@ -317,7 +315,7 @@ def _not_pending(approval: Approval, state: ApprovalState) -> ApprovalError:
     )
 
 
-def _unknown(code: str | None = None) -> NotFoundError:
+def _unknown(*, code: str | None = None) -> NotFoundError:
     return NotFoundError("there is no such approval", code=code, hint="it may be another key's")
 
 

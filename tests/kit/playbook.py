@@ -28,6 +28,7 @@ from gateway.pipeline.govern import FailOpen
 from gateway.pipeline.ports import Admitted, Asked, Ending, Terms
 from gateway.pipeline.sighting import Sighting
 from gateway.records.types import DecisionEntry, Entry, EventEntry
+from gateway.store.claims import ClaimStep
 from gateway.store.port import Receipt
 from tests.kit.entries import CountedRandomness, StillClock, decision
 
@@ -282,7 +283,8 @@ class Refusing:
 
 def _entry_name(entry: Entry) -> str:
     if isinstance(entry, EventEntry):
-        return f"{entry.event_type}:{orjson.loads(entry.body)['data']['fate']}"
+        data = orjson.loads(entry.body)["data"]
+        return f"{entry.event_type}:{data.get('fate') or data.get('state')}"
     assert isinstance(entry, DecisionEntry)
     return "decision"
 
