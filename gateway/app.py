@@ -21,6 +21,7 @@ from gateway.admin.records import RecordPages
 from gateway.auth.keys import KeyRing, Principal
 from gateway.config import Config
 from gateway.engine.decide import EngineSettings
+from gateway.gate import Bare, Gate, check_actions
 from gateway.kernel.clock import Clock
 from gateway.kernel.errors import InvalidConfigError, StoreUnavailableError
 from gateway.kernel.ids import IdSource
@@ -81,6 +82,7 @@ class Gateway:
         self._store = store
         self._draining = False
         self._upstreams: Upstreams | None = None
+        self._gate: Gate | None = None
         self._clock = clock
         self._ids = ids
         self._tasks: list[asyncio.Task[None]] = []
@@ -110,6 +112,7 @@ class Gateway:
     async def open(cls, config: Config) -> Self:
         """Load the policies and open the store. Raises SetupError: then nothing listens."""
         policies = load_policies(config.policy)
+        check_actions(config)
         control = control_config(config)
         clock, randomness = SystemClock(), SystemRandomness()
         store = await open_store(config.storage.url, clock=clock, randomness=randomness)
@@ -132,8 +135,10 @@ class Gateway:
         health = HealthPages(self._readiness, self._metrics, facts=self._facts())
         shapes = {"/v1/": openai_error_body}
         around = self._surroundings(upstreams.catalogue)
-        data_routes = self._data_routes(upstreams.catalogue, around, health)
-        admin_routes = self._admin_routes(health)
+        bare = Bare(config, self._live, self._store, self._clock, self._ids, self._metrics)
+        gate = self._gate = Gate(bare, around)
+        data_routes = [*self._data_routes(upstreams.catalogue, around, health), *gate.data_routes()]
+        admin_routes = [*self._admin_routes(health), *gate.admin_routes()]
         self._data = self._listener(Router(data_routes, shapes=shapes, fallback=v0_error_body))
         self._admin = self._listener(Router(admin_routes, shapes={}, fallback=v0_error_body))
         self._metrics.watch_in_flight(lambda: 0 if self._data is None else self._data.in_flight)
@@ -144,6 +149,7 @@ class Gateway:
         self._tasks = [
             spawn(upstreams.keep_fresh(), name="catalogue"),
             spawn(self._memory.follow(), name="memory"),
+            spawn(gate.keep_swept(), name="claims"),
         ]
         if self._governor is not None:
             self._metrics.watch_control(self._control_reading)
@@ -155,10 +161,12 @@ class Gateway:
         self._draining = True
         for task in self._tasks:
             task.cancel()
-        if self._data is not None:
-            await self._data.drain(self._config.limits.drain_s)
-        if self._upstreams is not None:
-            await self._upstreams.close()
+        drain_s = self._config.limits.drain_s
+        parts = [part.drain(drain_s) for part in (self._data, self._gate) if part is not None]
+        await asyncio.gather(*parts)
+        for closing in (self._gate, self._upstreams):
+            if closing is not None:
+                await closing.close()
         for page in self._pages.values():
             await page.close()
         if self._admin is not None:

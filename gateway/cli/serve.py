@@ -38,6 +38,10 @@ def serve_command(
     try:
         settings = load_settings(workspace, config, flags)
         policies = load_policies(settings.policy)
+        if settings.actions:
+            from gateway.gate import check_actions
+
+            check_actions(settings)
         if settings.intents:
             from gateway.app import control_config
 
@@ -73,6 +77,7 @@ def _print_settings(settings: Config, policy_hash: str) -> None:
         "keys": str(len(settings.keys)) if settings.keys else "none: one local tenant, loopback only",
         "backends": ", ".join(f"{one.name} {one.url}" for one in settings.backends)
         or "embedded simulated llm-d",
+        "actions": ", ".join(f"{one.method} {one.path}" for one in settings.actions) or "none",
     }
     say_facts(rows)
 

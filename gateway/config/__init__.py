@@ -1,13 +1,16 @@
 """The configuration: what there is to set (`parts`), and how it is read (`read`)."""
 
+from gateway.config.actions import ActionConfig, OperatorConfig
 from gateway.config.parts import BackendConfig, Config, KeyConfig, ModelConfig, PolicyConfig, is_loopback
 from gateway.config.read import load_config
 
 __all__ = [
+    "ActionConfig",
     "BackendConfig",
     "Config",
     "KeyConfig",
     "ModelConfig",
+    "OperatorConfig",
     "PolicyConfig",
     "is_loopback",
     "load_config",

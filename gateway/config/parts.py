@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gateway.config.actions import ActionConfig, IdempotencyConfig, OperatorConfig, check_routes
 from gateway.kernel import bounds
 from gateway.kernel.types import Mode
 from gateway.policy.builtin import PACKS, SUPPORT
@@ -134,6 +135,9 @@ class Config(Part):
     models: tuple[ModelConfig, ...] = ()
     intents: tuple[dict[str, Any], ...] = ()
     """As `schemas/intent.v1.json` says; read by the controller, which alone knows what they mean."""
+    actions: tuple[ActionConfig, ...] = ()
+    operators: tuple[OperatorConfig, ...] = ()
+    idempotency: IdempotencyConfig = IdempotencyConfig()
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()
     service: ServiceConfig = ServiceConfig()
@@ -144,6 +148,15 @@ class Config(Part):
         _unique("keys", [key.hash for key in self.keys])
         _unique("backends", [backend.name for backend in self.backends])
         _unique("models", [model.name for model in self.models])
+        _unique("actions", [action.name for action in self.actions])
+        _unique("operators", [operator.name for operator in self.operators])
+        check_routes(self.actions)
+        agents = {key.hash for key in self.keys}
+        for operator in self.operators:
+            if operator.hash in agents:
+                raise ValueError(
+                    f"operator `{operator.name}` has the hash of an API key: an agent could approve itself"
+                )
         names = {backend.name for backend in self.backends}
         for model in self.models:
             if model.backend not in names:

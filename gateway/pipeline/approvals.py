@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from gateway.kernel.bounds import APPROVALS_PENDING_MAX
 from gateway.kernel.clock import Clock
 from gateway.kernel.errors import (
     ApprovalError,
@@ -24,6 +25,7 @@ from gateway.kernel.errors import (
     GatewayError,
     NotFoundError,
     PendingError,
+    TooManyApprovalsError,
 )
 from gateway.kernel.ids import is_ulid
 from gateway.kernel.types import EVERY_TENANT, JSONObject, Tenant
@@ -65,6 +67,8 @@ class Standing:
     approval: Approval | None = None
     claim: Claim | None = None
     """What stands under the call's name."""
+    full: bool = False
+    """So many questions of this key wait that no further one may be asked."""
 
 
 class Answer(Enum):
@@ -112,7 +116,13 @@ class Approvals:
         if approval is not None and approval.call.principal != call.principal:
             # Another's: as if it were not there.
             approval = None
-        return Standing(call, named, approval, claim)
+        now_ms = self._clock.wall_ms()
+        asks = approval is None or approval.expires_ms <= now_ms
+        return Standing(call, named, approval, claim, full=asks and await self._is_full(call, now_ms))
+
+    async def _is_full(self, call: Call, now_ms: int) -> bool:
+        wanted = _filter(ApprovalState.PENDING, call.principal, now_ms)
+        return await self._store.count_claims(call.tenant, SPACE, wanted) >= APPROVALS_PENDING_MAX
 
     async def _read(self, scope: Tenant, approval_id: str) -> Approval | None:
         if not is_ulid(approval_id):
@@ -216,6 +226,8 @@ def _open(
     *,
     follows: str | None = None,
 ) -> Ruling:
+    if standing.full:
+        return _refused(standing.approval, standing, _too_many())
     call, expires_ms = standing.call, at_ms + terms.ask_ms
     approval = Approval(decision_id, call, policy_hash, at_ms, expires_ms, use_ms=terms.use_ms)
     data = opened(call, policy_hash=policy_hash, expires_ms=expires_ms, use_ms=terms.use_ms)
@@ -266,11 +278,11 @@ def _mismatch(bound: Call, call: Call) -> ApprovalError | None:
     if bound == call:
         return None
     if bound.arguments_digest != call.arguments_digest:
-        what, was, is_now = "arguments", bound.arguments_digest, call.arguments_digest
+        what, was, is_now = "other arguments", bound.arguments_digest, call.arguments_digest
     else:
-        what, was, is_now = "call", bound.digest, call.digest
+        what, was, is_now = "another call", bound.digest, call.digest
     return ApprovalError(
-        f"the approval was asked for another {what}: {was}, and this is {is_now}",
+        f"the approval was asked for {what}: {was}, and this is {is_now}",
         code="APPROVAL_MISMATCH",
         hint="repeat the very same request, or ask for this one by itself",
     )
@@ -304,6 +316,13 @@ def _refusal(approval: Approval, state: ApprovalState, policy_hash: str) -> Gate
 
 def _pending(approval: Approval, *, follows: str | None = None) -> PendingError:
     return PendingError(approval.approval_id, expires_ms=approval.expires_ms, follows=follows)
+
+
+def _too_many() -> TooManyApprovalsError:
+    return TooManyApprovalsError(
+        f"{APPROVALS_PENDING_MAX} requests of this key wait for a person already",
+        hint="wait until some are answered",
+    )
 
 
 def _not_pending(approval: Approval, state: ApprovalState) -> ApprovalError:

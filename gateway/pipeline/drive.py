@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from gateway.kernel.clock import Clock
 from gateway.kernel.errors import (
@@ -18,7 +18,6 @@ from gateway.kernel.errors import (
     GatewayError,
     InternalError,
     RequestError,
-    StoreError,
     UpstreamBrokenError,
     UpstreamError,
 )
@@ -26,11 +25,14 @@ from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Fate, JSONObject
 from gateway.pipeline.exchange import START, TABLE, Command, Event, State, Transition
 from gateway.pipeline.govern import TURNED_AWAY, FailOpen, ending_of, turned_away
-from gateway.pipeline.journal import event_entry, retrieve
+from gateway.pipeline.journal import event_entry
 from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge, Recorder
+from gateway.pipeline.settle import queue
 from gateway.pipeline.sighting import (
+    BODY_KEPT_BYTES_MAX,
     Observer,
     Sighting,
+    body_ended,
     content_length,
     is_event_stream,
     outcome_data,
@@ -38,9 +40,9 @@ from gateway.pipeline.sighting import (
     refusal,
 )
 from gateway.records.types import Entry, EventEntry
+from gateway.store.port import Receipt
 from gateway.wire.errors import openai_error
 from gateway.wire.headers import relayed_response_headers
-from gateway.wire.openai import read_usage_of_body
 from gateway.wire.sse import StreamWatch, error_event
 
 
@@ -65,10 +67,6 @@ class Surroundings:
     """None without intents: then an exchange never hears of one."""
 
 
-_BODY_KEPT_BYTES_MAX: Final = 256 * 1024
-"""Of an answer that is not streamed this much is kept to read its usage; larger ones go unread."""
-
-
 class Exchange:
     """One request from its first byte to its fate."""
 
@@ -78,6 +76,7 @@ class Exchange:
         "_around",
         "_asked",
         "_chunk",
+        "_claiming",
         "_client",
         "_fate",
         "_judge",
@@ -98,6 +97,7 @@ class Exchange:
         self._answer: Answer | None = None
         self._watch: StreamWatch | None = None
         self._chunk = b""
+        self._claiming: asyncio.Future[Receipt] | None = None
         self._kept: list[bytes] = []
         self.sighting = Sighting(around.clock.monotonic_s())
 
@@ -216,7 +216,11 @@ class Exchange:
             receipt = self._around.recorder.submit(entries, steps=admitted.steps)
             # From here on the store owns the write, also where the client leaves while we wait.
             self.sighting.fate = fate
-            await receipt
+            if admitted.steps:
+                self._claiming = receipt
+                await asyncio.shield(receipt)
+            else:
+                await receipt
         except GatewayError as error:
             self.sighting.fate = None
             if isinstance(error, ClaimTakenError) and admitted.overtaken is not None:
@@ -247,13 +251,14 @@ class Exchange:
         return Event.HEAD_ARRIVED
 
     async def _relay_head(self) -> Event:
-        answer = self._answer
+        answer, admitted = self._answer, self._admitted
         assert answer is not None
+        assert admitted is not None
         headers = own_headers(self.sighting, request_id=self._request_id)
         for name, value in relayed_response_headers(answer.headers):
             headers.append((name.decode("latin-1"), value.decode("latin-1")))
         if is_event_stream(answer):
-            self._watch = StreamWatch()
+            self._watch = None if admitted.opaque else StreamWatch()
             headers.append(("x-accel-buffering", "no"))
         length = content_length(answer)
         await self._client.send_head(answer.status, headers, length=length, flush=not answer.buffered)
@@ -272,7 +277,7 @@ class Exchange:
                 sighting.first_content_s = self._around.clock.monotonic_s()
                 if self._asked is not None and self._around.governor is not None:
                     self._around.governor.first_token(self._asked)
-        elif sighting.bytes_out <= _BODY_KEPT_BYTES_MAX:
+        elif sighting.bytes_out <= BODY_KEPT_BYTES_MAX:
             self._kept.append(data)
         await self._client.send_chunk(data)
         return await self._next_chunk(answer)
@@ -286,14 +291,13 @@ class Exchange:
 
     def _judge_end(self, answer: Answer) -> Event:
         """End of file is not end of stream: say whether the answer is whole."""
+        assert self._admitted is not None
         if self._watch is not None and answer.status < 400:
             if self._watch.error_seen:
                 return Event.BACKEND_REFUSED
             whole = self._watch.done
         else:
-            usage, readable = read_usage_of_body(b"".join(self._kept))
-            self.sighting.usage = usage
-            whole = answer.complete or readable
+            whole, self.sighting.usage = body_ended(answer, self._kept, opaque=self._admitted.opaque)
         if whole:
             return Event.BODY_COMPLETED if answer.status < 400 else Event.BACKEND_REFUSED
         broken = UpstreamBrokenError("the backend ended its answer without its end mark")
@@ -324,22 +328,19 @@ class Exchange:
     def _settle(self, transition: Transition) -> None:
         assert transition.fate is not None
         assert self._admitted is not None
-        self.sighting.fate = transition.fate
-        self._queue((self._outcome(self._admitted, transition.fate),))
+        admitted, sighting, fate = self._admitted, self.sighting, transition.fate
+        sighting.fate = fate
+        sent, settled = sighting.forwarded_s is not None, admitted.settled
+        steps = () if settled is None else settled(fate, sighting.error, sent)
+        outcome = self._outcome(admitted, fate)
+        queue(self._around.recorder, (outcome,), steps, behind=None if sent else self._claiming)
 
     def _settle_unsent(self, transition: Transition) -> None:
         assert transition.fate is not None
         assert self._admitted is not None
         self.sighting.fate = transition.fate
-        self._queue((*self._admitted.entries, self._outcome(self._admitted, transition.fate)))
-
-    def _queue(self, entries: tuple[Entry, ...]) -> None:
-        try:
-            receipt = self._around.recorder.submit(entries, reserved=True)
-        except StoreError:
-            # The decision is on record without an outcome, and is marked unknown at the next start.
-            return
-        receipt.add_done_callback(retrieve)
+        outcome = self._outcome(self._admitted, transition.fate)
+        queue(self._around.recorder, (*self._admitted.entries, outcome))
 
     def _relay_break(self, _: Transition) -> None:
         error = self.sighting.error or UpstreamBrokenError("the gateway is stopping")

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from gateway.engine.decide import Decision
 from gateway.kernel.errors import ClaimTakenError, GatewayError
-from gateway.kernel.types import JSONObject, Tenant
+from gateway.kernel.types import Fate, JSONObject, Tenant
 from gateway.records.types import Entry
 from gateway.store.claims import ClaimStep
 from gateway.store.port import Receipt
@@ -152,6 +152,11 @@ class Admitted:
     """What is claimed in the commit of the decision."""
     overtaken: Callable[[ClaimTakenError], Admitted] | None = None
     """What it becomes where another claimed first: a refusal, decided again under the same id."""
+    settled: Callable[[Fate, GatewayError | None, bool], tuple[ClaimStep, ...]] | None = None
+    """What its end claims or frees, in the commit of the outcome: told the fate, the error that ended it, and
+    whether it was sent."""
+    opaque: bool = False
+    """The answer is none of an LLM: its content says nothing of its end or of tokens."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, Final, TypeAlias
 
 from gateway.kernel.errors import ClaimTakenError
@@ -60,6 +61,17 @@ class Claim:
         return self.space, tenant_column(self.tenant), self.name
 
 
+class Fit(Enum):
+    """What becomes of a step where something else stands than it expects."""
+
+    REFUSES = auto()
+    """Nothing of its group is stored."""
+    SKIPS = auto()
+    """The row is left alone, and everything else of its group stored: what ends a thing must not fail."""
+    OVERRIDES = auto()
+    """It is carried out whatever stands there."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimStep:
     """A compare-and-set. `over` is what must stand there, by state and decision; None: nothing that lives."""
@@ -68,6 +80,7 @@ class ClaimStep:
     over: Claim | None = None
     removes: bool = False
     """The row goes, instead of becoming `claim`."""
+    fit: Fit = Fit.REFUSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +134,15 @@ def asked_keys(groups: Sequence[Sequence[ClaimStep]]) -> tuple[ClaimKey, ...]:
 
 
 def take(steps: Sequence[ClaimStep], rows: dict[ClaimKey, Claim]) -> ClaimTakenError | None:
-    """Carry steps out on `rows`, in order; the first that does not fit is returned and ends it."""
+    """Carry steps out on `rows`, in order; the first that does not fit, and must, is returned and ends it."""
     for step in steps:
         key = step.claim.key
         stands = rows.get(key)
-        if not _fits(step, stands):
+        if step.fit is not Fit.OVERRIDES and not _fits(step, stands):
+            if step.fit is Fit.SKIPS:
+                continue
             state, holder = ("", "") if stands is None else (stands.state, stands.decision_id)
-            return ClaimTakenError(state, holder)
+            return ClaimTakenError(step.claim.space, state, holder)
         if step.removes:
             rows.pop(key, None)
         else:

@@ -175,6 +175,10 @@ class Store(Protocol):
         """
         ...
 
+    async def count_claims(self, scope: Scope, space: str, wanted: ClaimFilter) -> int:
+        """Return how many claims a listing would have."""
+        ...
+
     async def dangling(self, *, limit: int) -> tuple[DecisionEntry, ...]:
         """Return decisions that await an outcome and have none, oldest first."""
         ...

@@ -73,6 +73,22 @@ async def claims(
     cursor: str | None,
 ) -> ClaimPage:
     """Return a page of claims, newest decision first."""
+    where = _where(scope, space, wanted)
+    if cursor is not None:
+        where.add("decision_id < ?", check_id_cursor(cursor))
+    sql = f"{_ALL} WHERE {where} ORDER BY decision_id DESC LIMIT {limit + 1:d}"
+    rows = await connection.fetch(sql, *where.values)
+    found = tuple(map(claim_of, rows[:limit]))
+    return ClaimPage(found, found[-1].decision_id if len(rows) > limit else None)
+
+
+async def count(connection: Connection, scope: Scope, space: str, wanted: ClaimFilter) -> int:
+    """Return how many claims a listing would have."""
+    where = _where(scope, space, wanted)
+    return int(await connection.fetchval(f"SELECT count(*) FROM claims WHERE {where}", *where.values))  # noqa: S608 - constants and $n
+
+
+def _where(scope: Scope, space: str, wanted: ClaimFilter) -> Conditions:
     where = Conditions()
     where.add("space = ?", space)
     for text, value in (
@@ -81,11 +97,7 @@ async def claims(
         ("expires_ms > ?", wanted.alive_ms),
         ("expires_ms <= ?", wanted.expired_ms),
         ("state = ANY(?::text[])", None if wanted.states is None else list(wanted.states)),
-        ("decision_id < ?", None if cursor is None else check_id_cursor(cursor)),
     ):
         if value is not None:
             where.add(text, value)
-    sql = f"{_ALL} WHERE {where} ORDER BY decision_id DESC LIMIT {limit + 1:d}"
-    rows = await connection.fetch(sql, *where.values)
-    found = tuple(map(claim_of, rows[:limit]))
-    return ClaimPage(found, found[-1].decision_id if len(rows) > limit else None)
+    return where

@@ -186,6 +186,10 @@ class SqliteStore:
         count = max(1, min(limit, PAGE_DECISIONS_MAX))
         return await self._read(sqlite_claims.claims, scope, space, wanted, count, cursor)
 
+    async def count_claims(self, scope: Scope, space: str, wanted: ClaimFilter) -> int:
+        """Return how many claims a listing would have."""
+        return await self._read(sqlite_claims.count, scope, space, wanted)
+
     async def dangling(self, *, limit: int) -> tuple[DecisionEntry, ...]:
         """Return decisions that await an outcome and have none, oldest first."""
         return await self._read(read.dangling, limit)

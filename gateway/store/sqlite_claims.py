@@ -56,13 +56,28 @@ def claims(
     cursor: str | None,
 ) -> ClaimPage:
     """Return a page of claims, newest decision first."""
+    where, values = _where(scope, space, wanted)
+    if cursor is not None:
+        where, values = f"{where} AND decision_id < ?", [*values, check_id_cursor(cursor)]
+    sql = f"SELECT {CLAIM_LIST} FROM claims {where} ORDER BY decision_id DESC LIMIT ?"  # noqa: S608 - constants
+    rows = connection.execute(sql, (*values, limit + 1)).fetchall()
+    found = tuple(map(claim_of, rows[:limit]))
+    return ClaimPage(found, found[-1].decision_id if len(rows) > limit else None)
+
+
+def count(connection: sqlite3.Connection, scope: Scope, space: str, wanted: ClaimFilter) -> int:
+    """Return how many claims a listing would have."""
+    where, values = _where(scope, space, wanted)
+    return int(connection.execute(f"SELECT count(*) FROM claims {where}", values).fetchone()[0])  # noqa: S608 - constants
+
+
+def _where(scope: Scope, space: str, wanted: ClaimFilter) -> tuple[str, list[Any]]:
     tenant = None if isinstance(scope, EveryTenant) else tenant_column(scope)
     conditions: list[tuple[str, Any]] = [
         ("tenant = ?", tenant),
         ("owner = ?", wanted.owner),
         ("expires_ms > ?", wanted.alive_ms),
         ("expires_ms <= ?", wanted.expired_ms),
-        ("decision_id < ?", None if cursor is None else check_id_cursor(cursor)),
     ]
     used = [(text, value) for text, value in conditions if value is not None]
     texts = ["space = ?", *(text for text, _ in used)]
@@ -72,10 +87,4 @@ def claims(
         values.extend(wanted.states)
     # Few have expired and not yet been swept; everything else is listed as it came.
     index = "claims_by_decision" if wanted.expired_ms is None else "claims_by_expiry"
-    sql = (
-        f"SELECT {CLAIM_LIST} FROM claims INDEXED BY {index} WHERE {' AND '.join(texts)} "  # noqa: S608 - constants
-        "ORDER BY decision_id DESC LIMIT ?"
-    )
-    rows = connection.execute(sql, (*values, limit + 1)).fetchall()
-    found = tuple(map(claim_of, rows[:limit]))
-    return ClaimPage(found, found[-1].decision_id if len(rows) > limit else None)
+    return f"INDEXED BY {index} WHERE {' AND '.join(texts)}", values

@@ -126,10 +126,12 @@ class GroupWriter:
                 hint="send again a little later",
                 retry_after_s=BUSY_RETRY_S,
             )
-        group = Group(entries, self._loop.create_future(), reserved, steps)
+        # What frees or answers a claim is asked for at once, by whoever repeats.
+        patient = reserved and not steps
+        group = Group(entries, self._loop.create_future(), patient, steps)
         self._queue.append(group)
         self._queued += len(entries)
-        if not reserved:
+        if not patient:
             self._pressing += 1
             self._ripen()
         elif self._patience is None:

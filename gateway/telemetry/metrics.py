@@ -54,6 +54,7 @@ class ExchangeReading:
 
     operation: str
     model: str
+    """Empty for an action, which is no request of an LLM."""
     verdict: str
     fate: str
     error: str
@@ -109,8 +110,11 @@ class Metrics:
         self._exchanges: dict[tuple[str, str, str, str], int] = defaultdict(int)
         self._overhead = Spread(_OVERHEAD_BUCKETS_S)
         self._duration = _spreads(_DURATION_BUCKETS_S)
+        self._actions = _spreads(_DURATION_BUCKETS_S)
         self._ttft = _spreads(_DURATION_BUCKETS_S)
         self._tokens = _spreads(_TOKEN_BUCKETS)
+        self._repeats: dict[str, int] = defaultdict(int)
+        self._approvals: dict[str, int] = defaultdict(int)
         self._faults = 0
         self._in_flight = Gauge("lumyn_in_flight_requests", "Requests under way.", registry=self._registry)
         self._registry.register(_Collector(self._families))
@@ -132,13 +136,24 @@ class Metrics:
         self._exchanges[reading.operation, reading.verdict, reading.fate, reading.error] += 1
         if reading.overhead_s is not None:
             self._overhead.observe(reading.overhead_s)
-            self._duration[reading.operation, reading.model].observe(reading.duration_s)
+            if reading.model:
+                self._duration[reading.operation, reading.model].observe(reading.duration_s)
+            else:
+                self._actions[(reading.operation,)].observe(reading.duration_s)
         if reading.ttft_s is not None:
             self._ttft[(reading.model,)].observe(reading.ttft_s)
         if reading.input_tokens is not None:
             self._tokens["input", reading.model].observe(reading.input_tokens)
         if reading.output_tokens is not None:
             self._tokens["output", reading.model].observe(reading.output_tokens)
+
+    def repeated(self, answer: str) -> None:
+        """Count a repetition of an action, by what it was answered: an error code, or REPLAYED."""
+        self._repeats[answer] += 1
+
+    def approval(self, step: str) -> None:
+        """Count a step of an approval: asked, used, approved or denied."""
+        self._approvals[step] += 1
 
     def fault(self) -> None:
         """Count a fault of ours."""
@@ -170,6 +185,12 @@ class Metrics:
             self._duration,
         )
         yield _family(
+            "lumyn_action_duration_seconds",
+            "Time from an action's arrival to the end of its tool's answer.",
+            ("operation",),
+            self._actions,
+        )
+        yield _family(
             "gen_ai_server_time_to_first_token_seconds",
             "Time from forwarding to the first content of a streamed answer.",
             ("gen_ai_request_model",),
@@ -181,7 +202,18 @@ class Metrics:
             ("gen_ai_token_type", "gen_ai_request_model"),
             self._tokens,
         )
+        yield _counts(
+            "lumyn_action_repeats", "Repeated actions by what they were answered.", "answer", self._repeats
+        )
+        yield _counts("lumyn_approvals", "Approvals by what happened to them.", "step", self._approvals)
         yield CounterMetricFamily("lumyn_internal_errors", "Faults of the gateway itself.", self._faults)
+
+
+def _counts(name: str, words: str, label: str, counts: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, words, labels=(label,))
+    for value, count in counts.items():
+        family.add_metric((value,), count)
+    return family
 
 
 def _spreads(bounds: tuple[float, ...]) -> defaultdict[tuple[str, ...], Spread]:

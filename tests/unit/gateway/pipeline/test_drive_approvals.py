@@ -32,7 +32,7 @@ async def test_a_refusal_may_say_more_than_the_verdict() -> None:
 @pytest.mark.parametrize("held", [False, True], ids=["about to go", "about to be held"])
 async def test_who_is_overtaken_is_decided_again_and_refused(held: bool) -> None:
     """Where another claimed first, the second decision is committed as refused, once, and nothing is sent."""
-    clash = ClaimTakenError("used", "D-1")
+    clash = ClaimTakenError("approval", "used", "D-1")
     told: list[ClaimTakenError] = []
 
     def again(error: ClaimTakenError) -> Admitted:
@@ -50,6 +50,6 @@ async def test_who_is_overtaken_is_decided_again_and_refused(held: bool) -> None
 
 async def test_a_clash_that_nobody_foresaw_is_an_error() -> None:
     """Without a second decision the store's refusal is answered, and nothing is recorded or sent."""
-    book = Playbook() << "read" << "decide" << "commit decision" >> ClaimTakenError("", "")
+    book = Playbook() << "read" << "decide" << "commit decision" >> ClaimTakenError("approval", "", "")
     played = await (book << "error 409 IDEMPOTENCY_CONFLICT").play()
     assert played.ending.fate is None
