@@ -113,12 +113,15 @@ class Store(Protocol):
 
         `reserved` entries end what was admitted before (outcomes): they pass the bound of the queue,
         because there are never more of them than admitted decisions, and refusing them would lose a fate.
+        They outlive an outage: those of a batch that failed, and those that come while the store is down,
+        are committed when it is back, up to the bound of the queue. Where the failure is final they are
+        refused as everything is, and the next start marks their decisions unknown.
 
-        Raises `StoreBusyError` when the queue is full and `StoreUnavailableError` when the store has
-        failed, both at once. The future raises `StoreUnavailableError` where the commit failed, and
-        `DuplicateKeyError` where a DecisionEntry's `(tenant, request_key)` is taken: then nothing of
-        this group was stored, and the others of its batch are not touched. Cancelling the future
-        does not cancel the write.
+        Raises `StoreBusyError` when the queue is full, `StoreUnavailableError` when the store has failed
+        and `InvalidRequestError` for what no database could hold, all at once. The future raises
+        `StoreUnavailableError` where the commit failed, and `DuplicateKeyError` where a DecisionEntry's
+        `(tenant, request_key)` is taken: then nothing of this group was stored, and the others of its
+        batch are not touched. Cancelling the future does not cancel the write.
         """
         ...
 
