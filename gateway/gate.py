@@ -94,9 +94,10 @@ class Gate:
 
     def admin_routes(self) -> Sequence[Route]:
         """Return what operators are served."""
-        operators = OperatorRing([(one.name, one.hash) for one in self._bare.config.operators])
+        bare = self._bare
+        operators = OperatorRing([(one.name, one.hash) for one in bare.config.operators])
         pages = ApprovalPages(
-            self.approvals, operators, self._bare.clock, self._bare.metrics, signing_secret=self._secret
+            bare.store, self.approvals, operators, bare.clock, bare.metrics, signing_secret=self._secret
         )
         return pages.routes()
 

@@ -20,7 +20,8 @@ from gateway.kernel.parse import parse_json
 from gateway.listener.client import HttpClient
 from gateway.listener.router import Handler, Route
 from gateway.pipeline.approvals import Approvals
-from gateway.pipeline.told import approval_json, check_reason, read_state
+from gateway.pipeline.told import approval_json, check_reason, read_state, with_request
+from gateway.store.port import Store
 from gateway.telemetry.metrics import Metrics
 from gateway.wire.errors import v0_error_body
 
@@ -35,6 +36,7 @@ class ApprovalPages:
 
     def __init__(
         self,
+        store: Store,
         approvals: Approvals,
         operators: OperatorRing,
         clock: Clock,
@@ -42,6 +44,7 @@ class ApprovalPages:
         *,
         signing_secret: str | None,
     ) -> None:
+        self._store = store
         self._approvals = approvals
         self._operators = operators
         self._clock = clock
@@ -72,13 +75,14 @@ class ApprovalPages:
             cursor=asked.get("cursor"),
         )
         now_ms = self._clock.wall_ms()
-        shown = [approval_json(approval, now_ms) for approval in found]
+        shown = [await with_request(self._store, approval, now_ms) for approval in found]
         await client.send(200, orjson.dumps({"approvals": shown, "next_cursor": cursor}))
 
     async def _show(self, client: HttpClient) -> None:
         self._authenticate(client, b"")
         approval = await self._approvals.find(client.path.rpartition("/")[2])
-        await client.send(200, orjson.dumps(approval_json(approval, self._clock.wall_ms())))
+        shown = await with_request(self._store, approval, self._clock.wall_ms())
+        await client.send(200, orjson.dumps(shown))
 
     def _resolves(self, *, approve: bool) -> Handler:
         async def handle(client: HttpClient) -> None:

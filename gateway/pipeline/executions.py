@@ -32,6 +32,7 @@ from gateway.kernel.errors import (
 )
 from gateway.kernel.types import EVERY_TENANT, Fate, JSONObject, Tenant
 from gateway.records.approvals import Call
+from gateway.records.types import DecisionEntry
 from gateway.store.claims import Claim, ClaimFilter, ClaimStep, Fit
 from gateway.store.port import Store
 
@@ -216,17 +217,40 @@ class Executions:
                 code="IDEMPOTENCY_SPENT",
                 hint="ask the tool for its state",
             )
-        if stands.state == ExecutionState.RUNNING and await self._is_open(call.tenant, stands.decision_id):
+        if stands.state == ExecutionState.RUNNING and await is_open(
+            self._store, call.tenant, stands.decision_id
+        ):
             raise in_flight(stands.decision_id)
         raise UnknownOutcomeError(
             f"decision {stands.decision_id} forwarded the same action, and what came of it is not known",
             hint="ask the tool for its state; to do it in any case, send a new Idempotency-Key",
         )
 
-    async def _is_open(self, tenant: Tenant, decision_id: str) -> bool:
-        """Tell whether a decision has no outcome yet: its process lives, and is still at it."""
-        events = await self._store.events(tenant, decision_id)
-        return all(event.event_type != "outcome" for event in events)
+
+async def unknown_outcomes(store: Store, *, limit: int) -> tuple[DecisionEntry, ...]:
+    """Return decisions that were forwarded and whose outcome nobody knows, so that no repetition is let by.
+
+    Newest first. Raises StoreUnavailableError.
+    """
+    found: list[DecisionEntry] = []
+    cursor: str | None = None
+    wanted = ClaimFilter((ExecutionState.HELD.value, ExecutionState.RUNNING.value))
+    while len(found) < limit:
+        page = await store.claims(EVERY_TENANT, SPACE, wanted, limit=limit, cursor=cursor)
+        for claim in page.claims:
+            decision = await store.decision(claim.tenant, claim.decision_id)
+            if decision is not None and not await is_open(store, claim.tenant, claim.decision_id):
+                found.append(decision)
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return tuple(found[:limit])
+
+
+async def is_open(store: Store, tenant: Tenant, decision_id: str) -> bool:
+    """Tell whether a decision has no outcome yet: its process lives, and is still at it."""
+    events = await store.events(tenant, decision_id)
+    return all(event.event_type != "outcome" for event in events)
 
 
 def in_flight(decision_id: str) -> InFlightError:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import orjson
+
 from gateway.kernel.bounds import REASON_CHARS_MAX
 from gateway.kernel.clock import rfc3339
 from gateway.kernel.errors import InvalidRequestError
 from gateway.kernel.types import JSONObject
 from gateway.records.approvals import Approval, ApprovalState, call_json
+from gateway.store.port import Store
 
 
 def approval_json(approval: Approval, now_ms: int) -> JSONObject:
@@ -28,6 +31,21 @@ def approval_json(approval: Approval, now_ms: int) -> JSONObject:
         }
     if approval.state is ApprovalState.USED:
         shown["used_by"] = approval.used_by
+    return shown
+
+
+async def with_request(store: Store, approval: Approval, now_ms: int) -> JSONObject:
+    """Return an approval with what it was asked for, as whoever answers needs to see it."""
+    shown = approval_json(approval, now_ms)
+    kept = await store.decision(approval.call.tenant, approval.approval_id)
+    if kept is not None:
+        record = orjson.loads(kept.body)
+        shown |= {
+            "reason_codes": list(kept.reason_codes),
+            "action": record["request"]["action"],
+            "subject": record["request"]["subject"],
+            "evidence": record["request"].get("evidence", {}),
+        }
     return shown
 
 
