@@ -68,6 +68,8 @@ class CarriedClient(ReadClient):
     def __init__(self, client: Client, body: bytes, answered: Answered) -> None:
         super().__init__(client, body)
         self._answered = answered
+        self._unsent_bytes: int | None = None
+        self._last = b""
         self.gone = False
 
     @property
@@ -85,18 +87,30 @@ class CarriedClient(ReadClient):
     ) -> None:
         """Begin the answer, and keep its head."""
         self._answered.status = status
+        self._unsent_bytes = length
         self._answered.headers = [
             pair for pair in headers if pair[0] not in _OWN and not pair[0].startswith("x-lumyn-")
         ]
         await self._told(super().send_head(status, headers, length=length, flush=flush))
 
     async def send_chunk(self, data: bytes) -> None:
-        """Send a piece of the body, and keep it."""
+        """Send a piece of the body, and keep it.
+
+        The last piece of a body of known length waits for `send_end`: with it the client has the whole
+        answer, and may repeat its request at once.
+        """
         self._answered.add(data)
+        if self._unsent_bytes is not None:
+            self._unsent_bytes -= len(data)
+            if self._unsent_bytes <= 0:
+                self._last += data
+                return
         await self._told(super().send_chunk(data))
 
     async def send_end(self) -> None:
         """End the answer as whole."""
+        if self._last:
+            await self._told(super().send_chunk(self._last))
         await self._told(super().send_end())
 
     def break_off(self, last_event: bytes | None) -> None:

@@ -27,7 +27,7 @@ from gateway.pipeline.exchange import START, TABLE, Command, Event, State, Trans
 from gateway.pipeline.govern import TURNED_AWAY, FailOpen, ending_of, turned_away
 from gateway.pipeline.journal import event_entry
 from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge, Recorder
-from gateway.pipeline.settle import queue
+from gateway.pipeline.settle import kept, queue
 from gateway.pipeline.sighting import (
     BODY_KEPT_BYTES_MAX,
     Observer,
@@ -76,11 +76,11 @@ class Exchange:
         "_around",
         "_asked",
         "_chunk",
-        "_claiming",
         "_client",
         "_fate",
         "_judge",
         "_kept",
+        "_promised",
         "_request_id",
         "_watch",
         "sighting",
@@ -97,7 +97,7 @@ class Exchange:
         self._answer: Answer | None = None
         self._watch: StreamWatch | None = None
         self._chunk = b""
-        self._claiming: asyncio.Future[Receipt] | None = None
+        self._promised: asyncio.Future[Receipt] | None = None
         self._kept: list[bytes] = []
         self.sighting = Sighting(around.clock.monotonic_s())
 
@@ -216,11 +216,8 @@ class Exchange:
             receipt = self._around.recorder.submit(entries, steps=admitted.steps)
             # From here on the store owns the write, also where the client leaves while we wait.
             self.sighting.fate = fate
-            if admitted.steps:
-                self._claiming = receipt
-                await asyncio.shield(receipt)
-            else:
-                await receipt
+            self._promised = receipt if admitted.steps else None
+            await (asyncio.shield(receipt) if admitted.steps else receipt)
         except GatewayError as error:
             self.sighting.fate = None
             if isinstance(error, ClaimTakenError) and admitted.overtaken is not None:
@@ -304,10 +301,13 @@ class Exchange:
         return self._note(broken, Event.BODY_BROKE_OFF)
 
     async def _relay_end(self) -> None:
+        if self._promised is not None:
+            await kept(self._promised)
         await self._client.send_end()
 
     async def _answer_error(self) -> None:
         assert self.sighting.error is not None
+        await kept(self._promised)
         await self._client.send_error(
             self.sighting.error,
             headers=own_headers(self.sighting, request_id=self._request_id),
@@ -326,14 +326,15 @@ class Exchange:
         self._release()
 
     def _settle(self, transition: Transition) -> None:
-        assert transition.fate is not None
-        assert self._admitted is not None
         admitted, sighting, fate = self._admitted, self.sighting, transition.fate
+        assert admitted is not None
+        assert fate is not None
         sighting.fate = fate
         sent, settled = sighting.forwarded_s is not None, admitted.settled
         steps = () if settled is None else settled(fate, sighting.error, sent)
-        outcome = self._outcome(admitted, fate)
-        queue(self._around.recorder, (outcome,), steps, behind=None if sent else self._claiming)
+        outcome, behind = self._outcome(admitted, fate), None if sent else self._promised
+        receipt = queue(self._around.recorder, (outcome,), steps, behind=behind)
+        self._promised = None if settled is None else receipt
 
     def _settle_unsent(self, transition: Transition) -> None:
         assert transition.fate is not None

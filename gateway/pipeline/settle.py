@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from gateway.kernel.errors import StoreError
 from gateway.pipeline.journal import retrieve
@@ -12,6 +13,9 @@ from gateway.records.types import Entry
 from gateway.store.claims import ClaimStep
 from gateway.store.port import Receipt
 
+KEPT_S: Final = 1.0
+"""A commit takes milliseconds; a second is trouble, and the answer is there."""
+
 
 def queue(
     recorder: Recorder,
@@ -19,20 +23,32 @@ def queue(
     steps: Sequence[ClaimStep] = (),
     *,
     behind: asyncio.Future[Receipt] | None = None,
-) -> None:
+) -> asyncio.Future[Receipt] | None:
     """Queue entries and steps. `behind` is the decision's own commit, where the store may yet refuse it.
+
+    Returns the receipt to come, or None where there is none yet.
 
     Where the store takes nothing, the decision is on record without an outcome, and is marked unknown at
     the next start.
     """
     if behind is not None and not behind.done():
         behind.add_done_callback(lambda done: _queue_if_stored(done, recorder, entries, steps))
-        return
+        return None
     try:
         receipt = recorder.submit(entries, reserved=True, steps=steps)
     except StoreError:
-        return
+        return None
     receipt.add_done_callback(retrieve)
+    return receipt
+
+
+async def kept(receipt: asyncio.Future[Receipt] | None) -> None:
+    """Wait until an end is durable, so that whoever repeats what was just answered finds the answer.
+
+    In an outage nobody waits for long: the record follows when the store is back.
+    """
+    if receipt is not None:
+        await asyncio.wait((receipt,), timeout=KEPT_S)
 
 
 def _queue_if_stored(
