@@ -72,14 +72,18 @@ class GuardedResolver:
 
     async def __call__(self) -> list[str]:
         """Return the allowed addresses. Raises UpstreamAddressError where there are none, and OSError."""
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(self._target.host, self._target.port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))[:_ADDRESSES_MAX]
-        allowed = [text for text in addresses if self._rule.allows(ip_address(text.partition("%")[0]))]
+        found = dict.fromkeys(await self.look_up())
+        allowed = [text for text in found if self._rule.allows(ip_address(text.partition("%")[0]))]
         if not allowed:
             # The words reach clients: they never name the address.
             raise UpstreamAddressError("the action's host leads to an address that is not allowed")
-        return allowed
+        return allowed[:_ADDRESSES_MAX]
+
+    async def look_up(self) -> list[str]:
+        """Return what the host's name leads to. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(self._target.host, self._target.port, type=socket.SOCK_STREAM)
+        return [str(entry[4][0]) for entry in found]
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | None:
