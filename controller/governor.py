@@ -7,20 +7,20 @@ and are raised; the caller passes its request through.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final
 
-from controller.core import Controller, Outcome
+from controller.core import Controller, Outcome, detour, flight_of
 from controller.intent import Intent, Subject
 from controller.llmd.translate import Constraints, Dialect, Endpoint, Surroundings, translate
 from controller.loop import Admission, Loop
-from controller.plan import ActionKind, Disposition, Mode, Plan, Request, Snapshot, TickState, digest, plain
+from controller.plan import ActionKind, Disposition, Mode, Plan, Request, TickState, digest, plain
 from controller.plan.explain import why
 from controller.ports import Asked, Clock, Ending, Journal, SignalSource
+from controller.stored import Ledger, config_body, control_part, lean, table_part
 from controller.verify import Settlement
 
 ROUTES: Final[Mapping[str, Endpoint]] = {
@@ -31,8 +31,6 @@ MODES: Final = (Mode.ACTIVE, Mode.SHADOW, Mode.BYPASS)
 """What an operator may set; `guarded` is the guard's own."""
 _OVERLOADED: Final = frozenset({429, 503})
 """The backend had no room: it is not broken, and the request may come again."""
-_TICKS_KEPT: Final = 64
-"""Ticks whose state is known to be in the ledger: half a minute, longer than any request plans with one."""
 _NOBODY: Final = frozenset({""})
 """The intents of a key whose patterns match none: no intent has an empty name."""
 
@@ -52,25 +50,8 @@ class Terms:
     reason: str
     retry_after_s: float
     control: dict[str, Any]
-
-
-class Ledger:
-    """A journal that holds the state of a tick once, whoever notes it first."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._ticks: deque[str] = deque(maxlen=_TICKS_KEPT)
-
-    def note(self, kind: str, body: Mapping[str, Any]) -> None:
-        """Pass a record on."""
-        if kind == "tick":
-            self._ticks.append(body["digest"])
-        self._journal.note(kind, body)
-
-    def hold(self, state: TickState, state_digest: str) -> None:
-        """See that the state that a stored plan was made from is in the ledger."""
-        if state_digest not in self._ticks:
-            self.note("tick", {"digest": state_digest, "state": plain(state), "changes": []})
+    plan: Plan
+    """What they come from."""
 
 
 class Governor:
@@ -98,6 +79,10 @@ class Governor:
         self._tick: tuple[TickState, str] | None = None
         self._permitted = lru_cache(maxsize=1024)(self._match_names)
 
+    def begin(self) -> None:
+        """Note under which intents and models this controller begins; once, before any request."""
+        self._ledger.note("intents", config_body(self._controller.config, None))
+
     async def run(self) -> None:
         """Tick until cancelled. A fault is raised, and before that everybody who waits is let go."""
         try:
@@ -123,6 +108,28 @@ class Governor:
     def first_token(self, ticket: str) -> None:
         """The first content of a request went by."""
         self.loop.first_token(ticket)
+
+    def headers(self, asked: Asked) -> tuple[tuple[str, str], ...]:
+        """Return the headers of a request that was let go, as they are to be now."""
+        flight = flight_of(self._controller, asked.ticket)
+        if flight is None:
+            return ()
+        return tuple(self._constraints(asked, flight.request.intent, flight.plan).headers.items())
+
+    def detour(self, asked: Asked, without: Collection[str]) -> Terms | None:
+        """Return the terms under which another model may serve it at once; None where there is none."""
+        found = detour(self._controller, asked.ticket, without, self._clock.monotonic_s())
+        if found is None:
+            return None
+        return self._terms(
+            asked, found.request.intent, Admission(found, found.plan, admitted=True, waited_s=0.0)
+        )
+
+    def diverted(self, asked: Asked, terms: object, ending: Ending) -> None:
+        """Take note that it goes under the terms of a detour, and how the attempt before ended."""
+        assert isinstance(terms, Terms)
+        assert terms.plan.request_id == asked.ticket
+        self.loop.divert(terms.plan, failed=_status(ending) in {"failed", "timeout"})
 
     def ended(self, ticket: str, ending: Ending) -> dict[str, Any] | None:
         """Take note of an end; return prediction against observation."""
@@ -243,6 +250,7 @@ class Governor:
             reason=admission.reason or why(plan),
             retry_after_s=plan.retry_after_s,
             control=control,
+            plan=plan,
         )
 
     def _constraints(self, asked: Asked, intent: Intent, plan: Plan) -> Constraints:
@@ -260,62 +268,23 @@ class Governor:
         plan, submission = admission.plan, admission.submission
         snapshot = admission.snapshot or submission.snapshot
         tick_digest = self._tick_digest(snapshot.tick)
-        seen = _seen(snapshot, tick_digest)
-        control: dict[str, Any] = {
-            "intent": intent.name,
-            "service_class": intent.service_class.value,
-            "mode": snapshot.mode.value,
-            "snapshot_digest": digest(seen),
-            "actions": plain(plan.actions),
-            "plan": _lean(plan),
-        }
-        if submission.shadow is not None:
-            control["shadow"] = {
-                "actions": plain(submission.shadow.actions),
-                "plan": _lean(submission.shadow),
-            }
+        shadow = submission.shadow
+        mode = Mode.SHADOW if shadow is not None else snapshot.mode
+        control = control_part(intent, mode.value, snapshot, tick_digest, plan)
         if plan.pressed:
-            # all that a replay needs: the tick's own state stands once in the ledger, under its digest
-            self._ledger.hold(snapshot.tick, tick_digest)
-            control |= {
-                "options": plain(plan.options),
-                "request": plain(submission.request),
-                "snapshot": seen,
-            }
+            control |= table_part(submission.request, snapshot, tick_digest, plan)
+        if shadow is not None:
+            control["shadow"] = {"actions": plain(shadow.actions), "plan": lean(shadow)}
+            if shadow.pressed:
+                control["shadow"] |= table_part(submission.request, snapshot, tick_digest, shadow)
+        if plan.pressed or (shadow is not None and shadow.pressed):
+            self._ledger.hold(snapshot.tick, tick_digest, self.loop.last_tick)
         return control
 
     def _tick_digest(self, state: TickState) -> str:
         if self._tick is None or self._tick[0] is not state:
             self._tick = (state, digest(state))
         return self._tick[1]
-
-
-_LEAN: Final = tuple(field.name for field in fields(Plan) if field.name not in {"actions", "options"})
-
-
-def _lean(plan: Plan) -> dict[str, Any]:
-    """Return a plan without what stands beside it or is stored under pressure only."""
-    return {name: plain(getattr(plan, name)) for name in _LEAN}
-
-
-def _seen(snapshot: Snapshot, tick_digest: str) -> dict[str, Any]:
-    """Return a snapshot with its tick by digest."""
-    seen = {
-        field.name: plain(getattr(snapshot, field.name)) for field in fields(Snapshot) if field.name != "tick"
-    }
-    return {"tick_digest": tick_digest, **seen}
-
-
-def stored_case(control: Mapping[str, Any], tick: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """Return the request, snapshot and plan of a stored control part, as `core.replay` takes them.
-
-    `tick` is the state that the ledger holds under the part's `tick_digest`.
-    """
-    snapshot = {name: value for name, value in control["snapshot"].items() if name != "tick_digest"}
-    # that it expired was found in the queue; no plan says so
-    actions = [action for action in control["actions"] if action["kind"] != ActionKind.EXPIRED]
-    plan = {**control["plan"], "actions": actions, "options": control["options"]}
-    return control["request"], {**snapshot, "tick": tick}, plan
 
 
 def _status(ending: Ending) -> str:

@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from controller.core import Controller, Expiry, Outcome, Release, Submission, TickReport
+from controller.core import Controller, Expiry, Outcome, Release, Submission, TickReport, divert
 from controller.core.config import TICK_S
 from controller.intent import IntentSet
 from controller.llmd.scrape import Scraped, read_metrics
 from controller.plan import Disposition, Mode, Plan, Request, Snapshot, digest, plain
 from controller.ports import Clock, Journal, SignalSource
+from controller.stored import config_body, tick_body
 from controller.verify import Settlement
 
 SCRAPE_S: Final = 1.0
@@ -111,6 +112,11 @@ class Loop:
         self._wake()
         return settlement
 
+    def divert(self, plan: Plan, *, failed: bool) -> None:
+        """An admitted request goes on under a plan of `core.detour`; its slot is given to the next."""
+        divert(self.controller, plan, failed=failed, now_s=self._clock.monotonic_s())
+        self._wake()
+
     def set_mode(self, mode: Mode) -> None:
         """Follow the operator, and note it."""
         change = self.controller.set_mode(mode, self._clock.monotonic_s())
@@ -121,7 +127,7 @@ class Loop:
         """Follow a new set of intents, and note it."""
         before = self.controller.config.intents.digest
         self.controller.replace_intents(intents, self._clock.monotonic_s())
-        self._journal.note("intents", {"before": before, "after": intents.digest})
+        self._journal.note("intents", config_body(self.controller.config, before))
 
     def tick(self) -> TickReport:
         """Tick once: move prices and limits, refuse what expired, journal what is worth it."""
@@ -171,13 +177,8 @@ class Loop:
     def _note(self, report: TickReport) -> None:
         if report.idle:
             return
-        body = {
-            "digest": digest(report.state),
-            "state": plain(report.state),
-            "changes": plain(report.changes),
-        }
-        self._journal.note("tick", body)
-        for epoch in (*report.opened, *report.closed):
+        self._journal.note("tick", tick_body(report.state, digest(report.state), report))
+        for epoch in (*report.closed, *report.opened):
             self._journal.note("epoch", plain(epoch))
         if report.mode_change is not None:
             self._journal.note("mode", plain(report.mode_change))

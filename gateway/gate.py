@@ -22,9 +22,9 @@ from gateway.pipeline import approvals as approval_claims
 from gateway.pipeline import executions as execution_claims
 from gateway.pipeline.actions import Counter
 from gateway.pipeline.approvals import Approvals
-from gateway.pipeline.drive import Deadlines, Surroundings
 from gateway.pipeline.executions import Executions, Lifetimes
 from gateway.pipeline.routes import compile_route
+from gateway.pipeline.surroundings import Deadlines, Surroundings
 from gateway.pipeline.sweep import Sweeper, Swept
 from gateway.proxy.approvals import ApprovalStatus
 from gateway.proxy.http_actions import HttpActions, ServedRoute
@@ -143,7 +143,7 @@ def _served(action: ActionConfig, backend: HttpBackend, around: Surroundings) ->
     deadlines = Deadlines(first_byte_s=action.first_byte_s, idle_s=around.deadlines.idle_s)
     return ServedRoute(
         compile_route(action, backend),
-        # No intent covers an action, and a governor that does not know it must not hold it.
-        replace(around, deadlines=deadlines, governor=None),
+        # No intent covers an action, and a call of a tool is never sent a second time by itself.
+        replace(around, deadlines=deadlines, governor=None, retries=None),
         action.body_bytes_max,
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from controller.plan.score import BREAKER_OPEN
 from controller.plan.types import Action, ActionKind, Cause, Disposition, Option, Plan, Request
 
 
 def hard_reason(table: list[Option]) -> Cause:
     """Return why no line of the table may be used."""
     reasons = {line.refused_by for line in table}
-    if any("budget" in reason or "ceiling" in reason for reason in reasons):
+    if all("budget" in reason or "ceiling" in reason for reason in reasons):
         return Cause.HARD_BUDGET
-    if reasons == {"its breaker is open"}:
+    if reasons == {BREAKER_OPEN}:
         return Cause.BREAKER
     return Cause.INFEASIBLE
 
@@ -23,7 +24,9 @@ def actions_of(
     if disposition is Disposition.SHED:
         return (Action(ActionKind.SHED, _shed_reason(table, chosen, cause)),)
     actions: list[Action] = []
-    if chosen.model != first.model:
+    if request.without:
+        actions.append(Action(ActionKind.MODEL_SWITCHED, _detour_reason(request, chosen)))
+    elif chosen.model != first.model:
         actions.append(Action(ActionKind.MODEL_SWITCHED, _switch_reason(request, first, chosen, cause)))
     if chosen.max_tokens != first.max_tokens:
         actions.append(Action(ActionKind.TOKENS_CAPPED, _cap_reason(first, chosen)))
@@ -60,6 +63,11 @@ def _target(request: Request, line: Option) -> str:
             f"predicted TTFT {line.ttft_s:.2f} s > {latency.ttft_ms / 1000:.2f} s (P(miss) {line.miss:.2f})"
         )
     return f"P(miss) {line.miss:.2f}, TTFT {line.ttft_s:.2f} s, whole answer {line.e2e_s:.1f} s"
+
+
+def _detour_reason(request: Request, chosen: Option) -> str:
+    failed = " and ".join(request.without)
+    return f"switched {request.model} -> {chosen.model}: {failed} gave no answer, and the floor allows it"
 
 
 def _switch_reason(request: Request, first: Option, chosen: Option, cause: Cause) -> str:

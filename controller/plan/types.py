@@ -86,6 +86,8 @@ class Request:
     """The client said that it can wait (a batch route, `service_tier: flex`)."""
     streamed: bool = True
     """Whether its first token can be seen go by; the answer that is not streamed is silent to its end."""
+    without: tuple[str, ...] = ()
+    """Models that have failed this very request: a further attempt goes elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +120,11 @@ class ModelState:
     """Of the requests that opened the breaker."""
 
 
-@dataclass(frozen=True, slots=True)
-class LiveState:
-    """One model's exact counters at the instant of the plan."""
+class LiveState(NamedTuple):
+    """One model's exact counters at the instant of the plan.
+
+    A named tuple, as `Option`: each plan has several.
+    """
 
     in_flight: int
     prefill_tokens: int
@@ -140,14 +144,12 @@ class IntentState:
 
     name: str
     burn: float
-    """Weight multiplier, 0.5 to 3: a class that misses its objective is worth more, one with slack less."""
+    """Weight multiplier, 1 to 1.5: a class that misses its objective is worth more."""
     cost_price: float
     """Value per micro-dollar."""
-    budget_left_uusd: int | None
-    """What a hard budget still holds, None without one."""
 
 
-NO_INTENT_STATE: Final = IntentState("", 1.0, 0.0, None)
+NO_INTENT_STATE: Final = IntentState("", 1.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,8 @@ class Snapshot:
     """The mode for this request: while the guard is half open it depends on the request's cohort."""
     session_model: str | None = None
     """The model that the request's session was last served by."""
+    budget_left_uusd: int | None = None
+    """What the intent's hard budget still holds at this instant, None without one."""
 
 
 class Option(NamedTuple):

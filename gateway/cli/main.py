@@ -30,6 +30,8 @@ class Commands(LazyGroup):
         "verify": "gateway.cli.verify:verify_command",
         "doctor": "gateway.cli.doctor:doctor_command",
         "keys": "gateway.cli.keys:app",
+        "evaluate": "controller.evaluate.command:evaluate",
+        "loadtest": "loadtest.command:loadtest_command",
         "sim": "controller.llmd.sim.command:sim",
         "completion": "gateway.cli.completion:completion_command",
         "version": "gateway.cli.version:version_command",

@@ -1,7 +1,15 @@
 """The configuration: what there is to set (`parts`), and how it is read (`read`)."""
 
 from gateway.config.actions import ActionConfig, OperatorConfig
-from gateway.config.parts import BackendConfig, Config, KeyConfig, ModelConfig, PolicyConfig, is_loopback
+from gateway.config.parts import (
+    BackendConfig,
+    Config,
+    KeyConfig,
+    ModelConfig,
+    PolicyConfig,
+    RetriesConfig,
+    is_loopback,
+)
 from gateway.config.read import load_config
 
 __all__ = [
@@ -12,6 +20,7 @@ __all__ = [
     "ModelConfig",
     "OperatorConfig",
     "PolicyConfig",
+    "RetriesConfig",
     "is_loopback",
     "load_config",
 ]

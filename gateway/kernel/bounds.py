@@ -49,6 +49,40 @@ UPSTREAM_BODY_BYTES_MAX: Final = 64 * MIB
 SSE_LINE_BYTES_MAX: Final = 1 * MIB
 """One `data:` line: tool arguments may come in one piece; relayed as they are, read up to this."""
 
+# --- several backends --------------------------------------------------------------------------
+BREAKER_FAILURES: Final = 5
+"""In a row: Envoy's `consecutive_5xx`. One or two are a restart of one worker, five are a backend."""
+BREAKER_FAILURE_RATIO: Final = 0.5
+"""Of a window: a backend that fails every second request costs more in retries than it serves."""
+BREAKER_REQUESTS_MIN: Final = 20
+"""In a window, before its share of failures means anything: of 20 fair coins 14 heads come once in 17."""
+BREAKER_WINDOW_S: Final = 10.0
+"""Long enough for `BREAKER_REQUESTS_MIN` at 2 requests a second, short enough to forget a restart."""
+BREAKER_OPEN_S: Final = 5.0
+"""A process is started anew in so long; what takes longer is waited for twice as long each time."""
+BREAKER_OPEN_MAX_S: Final = 60.0
+"""A model that is loaded anew takes minutes; a minute more is the price of asking seldom."""
+CLUSTER_BACKENDS_MAX: Final = 64
+"""Backends of one model: each is looked at for each request, and more belong behind a router."""
+
+# --- further attempts --------------------------------------------------------------------------
+ATTEMPTS_MAX: Final = 3
+"""In all, the first included: of backends that fail independently three leave one request in a thousand."""
+ATTEMPTS_TOTAL_S: Final = 30.0
+"""From the first attempt on; no further one begins later. Clients wait a minute, and an answer takes time."""
+BACKOFF_S: Final = 0.2
+"""The first pause before the same backend is asked again: longer than a connection, shorter than a person."""
+BACKOFF_MAX_S: Final = 5.0
+"""A sixth of `ATTEMPTS_TOTAL_S`: longer pauses would be most of the time there is."""
+RETRY_BUDGET_RATIO: Final = 0.2
+"""Further attempts for each request, over all: Finagle's default. At worst backends get a fifth more."""
+RETRY_BUDGET_PER_S: Final = 1.0
+"""And so many a second whatever the traffic, so that a quiet gateway retries as well."""
+RETRY_TOKENS_FIRST: Final = 10.0
+"""What a gateway begins with."""
+RETRY_TOKENS_MAX: Final = 100.0
+"""What it can save up: a restart of a backend with a hundred requests under way."""
+
 # --- documents and patterns --------------------------------------------------------------------
 JSON_DEPTH_MAX: Final = 64
 """A DecisionRequest nests 5 deep; Python's own encoder recurses to about 1,000."""

@@ -32,9 +32,13 @@
         StoreBusyError          STORAGE_BUSY | IDEMPOTENCY_FULL   a bound is reached: back-pressure
       UpstreamError
         UpstreamUnreachableError 502  UPSTREAM_UNREACHABLE
+          UpstreamBusyError             our own bound of connections to it, no fault of its own
+          UpstreamOpenError      503  UPSTREAM_OPEN            its breaker is open, and nobody else serves
         UpstreamBrokenError      502  UPSTREAM_BROKEN          it answered, and not in HTTP or not to the end
+          UpstreamClosedError           it closed the connection before it had answered
         UpstreamAddressError     502  UPSTREAM_ADDRESS_REFUSED   its name leads where we may not go
         UpstreamTimeoutError     504  UPSTREAM_TIMEOUT
+          UpstreamConnectTimeoutError   no connection in time
       SetupError                exit 2: the gateway refuses to start
         InvalidConfigError      INVALID_CONFIG
         InvalidPolicyError      INVALID_POLICY
@@ -48,8 +52,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from gateway.kernel.problem import Problem
 
 
 class GatewayError(Exception):
@@ -218,12 +223,8 @@ class PendingError(RefusedError):
     default_code = "APPROVAL_PENDING"
     status = 202
 
-    def __init__(
-        self, approval_id: str, *, expires_ms: int | None = None, follows: str | None = None
-    ) -> None:
+    def __init__(self, approval_id: str, *, follows: str | None = None) -> None:
         self.approval_id = approval_id
-        self.expires_ms = expires_ms
-        self.follows = follows
         before = "" if follows is None else f" once more ({follows})"
         super().__init__(
             f"a person must approve this request{before}",
@@ -301,6 +302,8 @@ class UpstreamError(GatewayError):
 
     default_code = "UPSTREAM_BROKEN"
     status = 502
+    sent: ClassVar[bool] = True
+    """Bytes of the request may have reached the backend."""
 
 
 class UpstreamUnreachableError(UpstreamError):
@@ -308,23 +311,48 @@ class UpstreamUnreachableError(UpstreamError):
 
     default_code = "UPSTREAM_UNREACHABLE"
     retryable = True
+    sent = False
+
+
+class UpstreamBusyError(UpstreamUnreachableError):
+    """No connection is free, or we are stopping: nothing is known of the backend."""
+
+
+class UpstreamOpenError(UpstreamUnreachableError):
+    """The backend has failed too often, and it is not its time to be tried again."""
+
+    default_code = "UPSTREAM_OPEN"
+    status = 503
 
 
 class UpstreamBrokenError(UpstreamError):
     """It answered, and not in HTTP, or not to the end."""
 
 
+class UpstreamClosedError(UpstreamBrokenError):
+    """It closed the connection before the head of its answer was whole."""
+
+
 class UpstreamAddressError(UpstreamError):
     """Its name resolves to an address that is not allowed; nothing was sent."""
 
     default_code = "UPSTREAM_ADDRESS_REFUSED"
+    retryable = True
+    sent = False
 
 
 class UpstreamTimeoutError(UpstreamError):
-    """A deadline passed: connect, first byte or idle."""
+    """A deadline passed: first byte or idle."""
 
     default_code = "UPSTREAM_TIMEOUT"
     status = 504
+
+
+class UpstreamConnectTimeoutError(UpstreamTimeoutError):
+    """No connection in time: no byte of the request left."""
+
+    retryable = True
+    sent = False
 
 
 class SetupError(GatewayError):
@@ -337,19 +365,6 @@ class InvalidConfigError(SetupError):
     """A key of the configuration is wrong."""
 
     default_code = "INVALID_CONFIG"
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong in a document. Lines and columns count from 1; 0 where there is no place."""
-
-    message: str
-    line: int = 0
-    column: int = 0
-    pointer: str = ""
-
-    def __str__(self) -> str:
-        return f"line {self.line}, column {self.column}: {self.message}" if self.line else self.message
 
 
 class InvalidPolicyError(SetupError, ValueError):

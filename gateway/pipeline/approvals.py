@@ -315,7 +315,7 @@ def _refusal(approval: Approval, state: ApprovalState, policy_hash: str) -> Gate
 
 
 def _pending(approval: Approval, *, follows: str | None = None) -> PendingError:
-    return PendingError(approval.approval_id, expires_ms=approval.expires_ms, follows=follows)
+    return PendingError(approval.approval_id, follows=follows)
 
 
 def _too_many() -> TooManyApprovalsError:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
-from gateway.kernel.clock import Clock
 from gateway.kernel.errors import (
     ClaimTakenError,
     GatewayError,
@@ -21,16 +19,14 @@ from gateway.kernel.errors import (
     UpstreamBrokenError,
     UpstreamError,
 )
-from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Fate, JSONObject
 from gateway.pipeline.exchange import START, TABLE, Command, Event, State, Transition
-from gateway.pipeline.govern import TURNED_AWAY, FailOpen, ending_of, turned_away
-from gateway.pipeline.journal import event_entry
-from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge, Recorder
-from gateway.pipeline.settle import kept, queue
+from gateway.pipeline.further import Attempts, Load
+from gateway.pipeline.govern import TURNED_AWAY, ending_of, turned_away
+from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge
+from gateway.pipeline.settle import kept, queue, settle
 from gateway.pipeline.sighting import (
     BODY_KEPT_BYTES_MAX,
-    Observer,
     Sighting,
     body_ended,
     content_length,
@@ -39,32 +35,12 @@ from gateway.pipeline.sighting import (
     own_headers,
     refusal,
 )
+from gateway.pipeline.surroundings import Surroundings
 from gateway.records.types import Entry, EventEntry
 from gateway.store.port import Receipt
 from gateway.wire.errors import openai_error
 from gateway.wire.headers import relayed_response_headers
 from gateway.wire.sse import StreamWatch, error_event
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long a backend may be silent, in seconds."""
-
-    first_byte_s: float
-    idle_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every exchange of a server shares."""
-
-    recorder: Recorder
-    clock: Clock
-    ids: IdSource
-    observer: Observer
-    deadlines: Deadlines
-    governor: FailOpen | None = None
-    """None without intents: then an exchange never hears of one."""
 
 
 class Exchange:
@@ -75,6 +51,7 @@ class Exchange:
         "_answer",
         "_around",
         "_asked",
+        "_attempts",
         "_chunk",
         "_client",
         "_fate",
@@ -93,6 +70,7 @@ class Exchange:
         self._request_id = request_id
         self._admitted: Admitted | None = None
         self._asked: Asked | None = None
+        self._attempts: Attempts | None = None
         self._fate: Fate | None = None
         self._answer: Answer | None = None
         self._watch: StreamWatch | None = None
@@ -104,10 +82,23 @@ class Exchange:
     async def run(self) -> None:
         """Follow the table to its end. Raises only cancellation and ConnectionError: nobody listens."""
         transition = START
+        at_once, waiting = self._AT_ONCE, self._WAITING
         try:
             while True:
-                event = await self._carry_out(transition)
-                if transition.state is State.ENDED or event is None:
+                event: Event | None = None
+                self._fate = transition.fate
+                try:
+                    # Here and not in a method of its own: whatever wakes us passes through every frame.
+                    for command in transition.commands:
+                        if command in at_once:
+                            at_once[command](self, transition)
+                        else:
+                            event = await waiting[command](self)
+                except ConnectionError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - whatever broke, the table says what follows
+                    event = self._fault(error, transition)
+                if event is None or transition.state is State.ENDED:
                     return
                 transition = TABLE[transition.state, event]
         except asyncio.CancelledError:
@@ -119,25 +110,12 @@ class Exchange:
         finally:
             self._finish()
 
-    async def _carry_out(self, transition: Transition) -> Event | None:
-        event: Event | None = None
-        self._fate = transition.fate
-        try:
-            for command in transition.commands:
-                at_once = self._AT_ONCE.get(command)
-                if at_once is None:
-                    event = await self._WAITING[command](self)
-                else:
-                    at_once(self, transition)
-        except ConnectionError:
-            raise
-        except Exception as error:
-            self._around.observer.internal_error(error)
-            if transition.state is State.ENDED:
-                raise
-            # Fail closed, and still end in one fate: whatever broke, the table says what follows.
-            return self._note(InternalError(), Event.FAULTED)
-        return event
+    def _fault(self, error: Exception, transition: Transition) -> Event:
+        """Fail closed, and still end in one fate: whatever broke, the table says what follows."""
+        self._around.observer.internal_error(error)
+        if transition.state is State.ENDED:
+            raise error
+        return self._note(InternalError(), Event.FAULTED)
 
     def _leave(self, transition: Transition, event: Event) -> None:
         """The client left, or we are stopping: only what never waits may still be done."""
@@ -231,10 +209,13 @@ class Exchange:
     async def _forward(self) -> Event:
         admitted = self._admitted
         assert admitted is not None
-        clock = self._around.clock
-        self.sighting.forwarded_s = clock.monotonic_s()
+        clock, sighting = self._around.clock, self.sighting
+        if self._attempts is None:
+            sighting.forwarded_s = clock.monotonic_s()
+        else:
+            self._attempts.sent(admitted)
         try:
-            self._answer = await admitted.backend.send(
+            answer = self._answer = await admitted.backend.send(
                 admitted.method,
                 admitted.path,
                 admitted.headers,
@@ -242,10 +223,37 @@ class Exchange:
                 first_byte_s=self._around.deadlines.first_byte_s,
             )
         except UpstreamError as error:
-            return self._note(error, Event.BACKEND_FAILED)
-        self.sighting.head_s = clock.monotonic_s()
-        self.sighting.status = self._answer.status
+            sighting.error = error
+            return Event.ATTEMPT_FAILED if self._goes_on(admitted, error) else Event.BACKEND_FAILED
+        sighting.head_s = clock.monotonic_s()
+        sighting.status = answer.status
+        if answer.status >= 400 and self._goes_on(admitted, answer):
+            return Event.ATTEMPT_FAILED
         return Event.HEAD_ARRIVED
+
+    def _goes_on(self, admitted: Admitted, came_to: UpstreamError | Answer) -> bool:
+        """Tell whether an attempt has failed and there is a further one."""
+        retries = self._around.retries
+        failure = None if retries is None else retries.failure_of(came_to)
+        if retries is None or failure is None:
+            return False
+        if self._attempts is None:
+            load = Load(self._around.governor, self._asked)
+            self._attempts = Attempts(retries, load, self.sighting, admitted)
+        return self._attempts.failed(failure)
+
+    async def _back_off(self) -> Event:
+        assert self._attempts is not None
+        await self._attempts.back_off()
+        return Event.BACKED_OFF
+
+    async def _persist_attempt(self) -> Event:
+        assert self._attempts is not None
+        try:
+            self._admitted = await self._attempts.commit(self._around)
+        except GatewayError as error:
+            return self._note(error, Event.COMMIT_FAILED)
+        return Event.COMMITTED
 
     async def _relay_head(self) -> Event:
         answer, admitted = self._answer, self._admitted
@@ -288,13 +296,12 @@ class Exchange:
 
     def _judge_end(self, answer: Answer) -> Event:
         """End of file is not end of stream: say whether the answer is whole."""
-        assert self._admitted is not None
         if self._watch is not None and answer.status < 400:
             if self._watch.error_seen:
                 return Event.BACKEND_REFUSED
             whole = self._watch.done
         else:
-            whole, self.sighting.usage = body_ended(answer, self._kept, opaque=self._admitted.opaque)
+            whole, self.sighting.usage = body_ended(answer, self._kept, self._admitted)
         if whole:
             return Event.BODY_COMPLETED if answer.status < 400 else Event.BACKEND_REFUSED
         broken = UpstreamBrokenError("the backend ended its answer without its end mark")
@@ -326,15 +333,11 @@ class Exchange:
         self._release()
 
     def _settle(self, transition: Transition) -> None:
-        admitted, sighting, fate = self._admitted, self.sighting, transition.fate
-        assert admitted is not None
-        assert fate is not None
-        sighting.fate = fate
-        sent, settled = sighting.forwarded_s is not None, admitted.settled
-        steps = () if settled is None else settled(fate, sighting.error, sent)
-        outcome, behind = self._outcome(admitted, fate), None if sent else self._promised
-        receipt = queue(self._around.recorder, (outcome,), steps, behind=behind)
-        self._promised = None if settled is None else receipt
+        assert transition.fate is not None
+        assert self._admitted is not None
+        self.sighting.fate = transition.fate
+        outcome = self._outcome(self._admitted, transition.fate)
+        self._promised = settle(self._around.recorder, self.sighting, outcome, self._promised)
 
     def _settle_unsent(self, transition: Transition) -> None:
         assert transition.fate is not None
@@ -353,17 +356,13 @@ class Exchange:
 
     def _outcome(self, admitted: Admitted, fate: Fate) -> EventEntry:
         around = self._around
+        if self._attempts is not None:
+            self.sighting.attempts = self._attempts.told()
         data = outcome_data(self.sighting, fate, now_s=around.clock.monotonic_s())
-        if (control := self._tell_end(fate)) is not None:
+        control = self._tell_end(fate)
+        if control is not None:
             data["control"] = control
-        return event_entry(
-            event_id=around.ids.new(),
-            decision_id=admitted.decision.decision_id,
-            tenant=admitted.tenant,
-            at_ms=around.clock.wall_ms(),
-            event_type="outcome",
-            data=data,
-        )
+        return around.event(admitted, "outcome", data, own=control is None)
 
     def _tell_end(self, fate: Fate | None) -> JSONObject | None:
         """Tell the governor how it ended, once."""
@@ -381,6 +380,8 @@ class Exchange:
             Command.PERSIST: _persist,
             Command.PERSIST_REFUSAL: _persist_refusal,
             Command.FORWARD: _forward,
+            Command.BACK_OFF: _back_off,
+            Command.PERSIST_ATTEMPT: _persist_attempt,
             Command.RELAY_HEAD: _relay_head,
             Command.RELAY_CHUNK: _relay_chunk,
             Command.RELAY_END: _relay_end,

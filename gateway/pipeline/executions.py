@@ -27,8 +27,7 @@ from gateway.kernel.errors import (
     InFlightError,
     StoreBusyError,
     UnknownOutcomeError,
-    UpstreamAddressError,
-    UpstreamUnreachableError,
+    UpstreamError,
 )
 from gateway.kernel.types import EVERY_TENANT, Fate, JSONObject, Tenant
 from gateway.records.approvals import Call
@@ -119,7 +118,7 @@ class Execution:
     def settles(self, fate: Fate, error: GatewayError | None, sent: bool) -> tuple[ClaimStep, ...]:
         """Return the step that ends it, for the commit of the outcome: never one that could refuse that."""
         claim, answered = self._claim, self._answered
-        unsent = not sent or isinstance(error, UpstreamUnreachableError | UpstreamAddressError)
+        unsent = not sent or (isinstance(error, UpstreamError) and not error.sent)
         if unsent or answered.status == _TOO_MANY:
             return (ClaimStep(claim, over=claim, removes=True, fit=Fit.SKIPS),)
         if fate is not Fate.COMPLETE and (fate is not Fate.FAILED or error is not None):

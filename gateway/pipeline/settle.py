@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.kernel.errors import StoreError
-from gateway.pipeline.journal import retrieve
 from gateway.pipeline.ports import Recorder
-from gateway.records.types import Entry
+from gateway.pipeline.sighting import Sighting
+from gateway.records.types import Entry, EventEntry
 from gateway.store.claims import ClaimStep
 from gateway.store.port import Receipt
 
@@ -35,11 +35,25 @@ def queue(
         behind.add_done_callback(lambda done: _queue_if_stored(done, recorder, entries, steps))
         return None
     try:
-        receipt = recorder.submit(entries, reserved=True, steps=steps)
+        return recorder.submit(entries, reserved=True, steps=steps)
     except StoreError:
         return None
-    receipt.add_done_callback(retrieve)
-    return receipt
+
+
+def settle(
+    recorder: Recorder, sighting: Sighting, outcome: EventEntry, promised: asyncio.Future[Receipt] | None
+) -> asyncio.Future[Receipt] | None:
+    """Queue the outcome of an exchange with what its end claims; return what its answer has to wait for.
+
+    `promised` is the commit of the decision, where that claims something.
+    """
+    admitted, fate = sighting.admitted, sighting.fate
+    assert admitted is not None
+    assert fate is not None
+    sent, settled = sighting.forwarded_s is not None, admitted.settled
+    steps = () if settled is None else settled(fate, sighting.error, sent)
+    receipt = queue(recorder, (outcome,), steps, behind=None if sent else promised)
+    return None if settled is None else receipt
 
 
 async def kept(receipt: asyncio.Future[Receipt] | None) -> None:

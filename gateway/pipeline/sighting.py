@@ -30,6 +30,16 @@ class Sighting:
     fate: Fate | None = None
     error: GatewayError | None = None
     admitted: Admitted | None = None
+    attempt: int = 1
+    attempts: list[JSONObject] | None = None
+    """Each attempt, where there was more than one; filled in for the outcome."""
+
+    def goes_on(self, admitted: Admitted) -> Admitted:
+        """Begin a further attempt: what the one before came to is not what the exchange comes to."""
+        self.admitted = admitted
+        self.attempt += 1
+        self.error = self.status = self.head_s = None
+        return admitted
 
 
 class Observer(Protocol):
@@ -49,6 +59,7 @@ def outcome_data(sighting: Sighting, fate: Fate, *, now_s: float) -> JSONObject:
     sent = sighting.forwarded_s
     admitted = sighting.admitted
     facts: JSONObject = {
+        "attempts": sighting.attempts,
         "backend": admitted.backend.name if admitted is not None and sent is not None else None,
         "bytes_out": sighting.bytes_out or None,
         "duration_us": micros(sighting.began_s, now_s),
@@ -75,6 +86,8 @@ def own_headers(sighting: Sighting, *, request_id: str) -> list[tuple[str, str]]
         headers.append(("x-lumyn-model", _printable(admitted.model)))
     if admitted.actions:
         headers.append(("x-lumyn-actions", ",".join(admitted.actions)))
+    if sighting.attempt > 1:
+        headers.append(("x-lumyn-attempts", str(sighting.attempt)))
     if (overhead_us := micros(sighting.began_s, sighting.forwarded_s)) is not None:
         headers.append(("x-lumyn-overhead-ms", f"{overhead_us / 1000:.3f}"))
     return headers
@@ -115,9 +128,12 @@ def content_length(answer: Answer) -> int | None:
     return None
 
 
-def body_ended(answer: Answer, kept: list[bytes], *, opaque: bool) -> tuple[bool, JSONObject | None]:
+def body_ended(
+    answer: Answer, kept: list[bytes], admitted: Admitted | None
+) -> tuple[bool, JSONObject | None]:
     """Tell whether an answer that is no stream of ours is whole, and its usage, if it is an LLM's."""
     usage, readable = read_usage_of_body(b"".join(kept))
+    opaque = admitted is not None and admitted.opaque
     return answer.complete or readable, None if opaque else usage
 
 

@@ -17,9 +17,10 @@ from gateway.listener.router import Handler, Route
 from gateway.pipeline.actions import ActionJudge, Counter, check_cover
 from gateway.pipeline.approvals import Answer, Approvals
 from gateway.pipeline.carried import CarriedClient, Carrier, ReadClient
-from gateway.pipeline.drive import Exchange, Surroundings
+from gateway.pipeline.drive import Exchange
 from gateway.pipeline.executions import Answered, Execution, Executions, Result
 from gateway.pipeline.routes import ActionRoute, ReadAction, read_action
+from gateway.pipeline.surroundings import Surroundings
 from gateway.telemetry.log import LOG
 from gateway.telemetry.metrics import Metrics
 from gateway.wire.errors import v0_error_body

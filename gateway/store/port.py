@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from gateway.kernel.hot import hot_dataclass
 from gateway.kernel.types import EveryTenant, Scope, Tenant
 from gateway.records.proof import Proof
 from gateway.records.types import (
@@ -32,7 +33,7 @@ CONTROL_RECORDS_MAX: Final = 1_000
 """Control records in one read: an option table has some 2 kB, an epoch with its intents some 20."""
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Receipt:
     """Proof that a group of entries is durable: who wrote them, and the sequence of the first and last."""
 
@@ -56,7 +57,11 @@ class DecisionFilter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Decisions, newest first, and the cursor of the next page (None at the end)."""
+    """Decisions, newest first, and the cursor of the next page.
+
+    Only a cursor of None is the end: a page under a filter examines a bounded number of decisions, so that
+    it may hold fewer than were asked for, or none, and yet have a next one.
+    """
 
     decisions: tuple[DecisionEntry, ...]
     next_cursor: str | None
@@ -113,6 +118,7 @@ class Store(Protocol):
 
         `reserved` entries end what was admitted before (outcomes): they pass the bound of the queue,
         because there are never more of them than admitted decisions, and refusing them would lose a fate.
+        Nobody need wait for them: a future that fails unheard complains to nobody.
         They outlive an outage: those of a batch that failed, and those that come while the store is down,
         are committed when it is back, up to the bound of the queue. Where the failure is final they are
         refused as everything is, and the next start marks their decisions unknown.

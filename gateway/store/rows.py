@@ -7,13 +7,13 @@ to a database.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import orjson
 
 from gateway.kernel.bounds import STORE_COLUMN_BYTES_MAX
 from gateway.kernel.errors import InvalidRequestError
+from gateway.kernel.hot import hot_dataclass
 from gateway.kernel.types import Tenant
 from gateway.records.chain import header
 from gateway.records.types import ControlEntry, DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
@@ -49,7 +49,7 @@ ENTRY_LIST: Final = ", ".join(ENTRY_COLUMNS)
 """For SELECT: gives rows that `entry_of` reads."""
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Sealed:
     """An entry that is ready to be stored: nothing about it can fail any more but the storing."""
 

@@ -49,9 +49,10 @@ async def hold_after_kills(directory: Path, kills: int, capsys: pytest.CaptureFi
     with capsys.disabled():
         counts = list(known.values())
         held = [operation for operation, what in known.items() if what == UNKNOWN]
+        done = sum(tool.executed[operation] for operation in held)
         sys.stdout.write(
-            f"\n{kills} kills, {len(known)} actions: {counts.count(DONE)} done once, {len(held)} held as unknown, "
-            f"of which {sum(tool.executed[operation] for operation in held)} had been done; none twice\n"
+            f"\n{kills} kills, {len(known)} actions: {counts.count(DONE)} done once, "
+            f"{len(held)} held as unknown, of which {done} had been done; none twice\n"
         )
 
 

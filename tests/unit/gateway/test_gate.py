@@ -92,9 +92,9 @@ async def test_a_credential_of_the_route_replaces_the_client_s(tmp_path: Path) -
         seen.append(asked.header("authorization"))
         await wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
 
-    async with raw_server(tool) as peer:
-        async with running_gateway(
-            tmp_path, keys=KEYS, actions=[route(peer.port, api_key="of-the-tool")]
-        ) as gate:
-            assert (await act(gate.port)).status == 200
+    async with (
+        raw_server(tool) as peer,
+        running_gateway(tmp_path, keys=KEYS, actions=[route(peer.port, api_key="of-the-tool")]) as gate,
+    ):
+        assert (await act(gate.port)).status == 200
     assert seen == ["Bearer of-the-tool"]

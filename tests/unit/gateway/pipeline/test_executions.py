@@ -18,6 +18,7 @@ from gateway.kernel.errors import (
     UnknownOutcomeError,
     UpstreamAddressError,
     UpstreamBrokenError,
+    UpstreamConnectTimeoutError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
@@ -174,9 +175,12 @@ async def test_a_process_that_died_leaves_it_held(kept: Kept) -> None:
     assert [entry.entry_id for entry in await unknown_outcomes(kept.store, limit=9)] == [decision_id]
 
 
-@pytest.mark.parametrize("error", [UpstreamUnreachableError("x"), UpstreamAddressError("x")])
-async def test_what_was_never_sent_is_free(kept: Kept, error: GatewayError) -> None:
+@pytest.mark.parametrize(
+    "kind", [UpstreamUnreachableError, UpstreamAddressError, UpstreamConnectTimeoutError]
+)
+async def test_what_was_never_sent_is_free(kept: Kept, kind: type[GatewayError]) -> None:
     """Without a connection nothing was done, and the key is free at once."""
+    error = kind("x")
     begun, decision_id = await kept.starts()
     await kept.ends(begun, decision_id, Fate.FAILED, error)
     assert isinstance(await kept.begins(), Execution)

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.kernel.errors import ClaimTakenError, StoreUnavailableError
+from gateway.kernel.types import Fate
 from gateway.pipeline import settle as module
-from gateway.pipeline.settle import kept, queue
+from gateway.pipeline.settle import kept, queue, settle
+from gateway.pipeline.sighting import Sighting
 from gateway.records.types import Entry
 from gateway.store.claims import ClaimStep
 from gateway.store.port import Receipt
 from tests.kit.entries import claim, entry_id, event
+from tests.kit.playbook import verdict
 
 OUTCOME = event(1, entry_id(1))
 STEPS = (ClaimStep(claim("a")),)
@@ -81,3 +84,43 @@ async def test_nobody_waits_long_for_a_commit(monkeypatch: pytest.MonkeyPatch) -
     receipt.set_exception(StoreUnavailableError("down"))
     await kept(receipt)
     assert isinstance(receipt.exception(), StoreUnavailableError)
+
+
+@pytest.mark.parametrize("sent", [True, False])
+async def test_an_outcome_takes_its_claims_along(sent: bool) -> None:
+    """What the judge says of the end is told the fate and whether it was sent, and is what the answer awaits."""
+    told: list[tuple[object, ...]] = []
+
+    def settled(*facts: object) -> tuple[ClaimStep, ...]:
+        told.append(facts)
+        return STEPS
+
+    recorder, error = Recorder(), StoreUnavailableError("x")
+    sighting = Sighting(0.0, forwarded_s=1.0 if sent else None, fate=Fate.CUT, error=error)
+    sighting.admitted = verdict(settled=settled)
+    receipt = settle(recorder, sighting, OUTCOME, None)
+    assert told == [(Fate.CUT, error, sent)]
+    assert recorder.submitted == [((OUTCOME,), True, STEPS)]
+    assert receipt is not None
+
+
+async def test_an_outcome_without_claims_is_not_waited_for() -> None:
+    """An LLM's answer ends at once, as it always did."""
+    recorder = Recorder()
+    sighting = Sighting(0.0, forwarded_s=1.0, fate=Fate.COMPLETE)
+    sighting.admitted = verdict()
+    assert settle(recorder, sighting, OUTCOME, None) is None
+    assert recorder.submitted == [((OUTCOME,), True, ())]
+
+
+async def test_an_outcome_waits_for_a_decision_only_if_nothing_was_sent() -> None:
+    """What was forwarded was committed before; what was not, may yet be refused."""
+    recorder = Recorder()
+    decision: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+    sighting = Sighting(0.0, fate=Fate.CLIENT_GONE)
+    sighting.admitted = verdict()
+    settle(recorder, sighting, OUTCOME, decision)
+    assert recorder.submitted == []
+    decision.set_result(Receipt("w", 0, 0))
+    await asyncio.sleep(0)
+    assert recorder.submitted == [((OUTCOME,), True, ())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -218,6 +219,23 @@ async def test_closing_commits_what_is_patient(driver: Driver) -> None:
     writer.submit(ONE, reserved=True)
     await writer.close()
     assert driver.batches == [1]
+
+
+async def test_an_outcome_that_fails_unheard_complains_to_nobody(
+    driver: Driver, group_writer: GroupWriter
+) -> None:
+    """Health tells of the fault; the loop does not speak of a future that nobody waits for."""
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    driver.errors = [CommitError("no space", fatal=True)]
+    outcome = group_writer.submit(ONE, reserved=True)
+    with pytest.raises(StoreUnavailableError, match="no space"):
+        await group_writer.submit(ONE)
+    assert outcome.done()
+    del outcome
+    gc.collect()
+    await asyncio.sleep(0)
+    assert not told
 
 
 OUTCOME = (seal(event(1, decision(1).entry_id)),)
