@@ -88,7 +88,7 @@ async def test_nobody_waits_long_for_a_commit(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("sent", [True, False])
 async def test_an_outcome_takes_its_claims_along(sent: bool) -> None:
-    """What the judge says of the end is told the fate and whether it was sent, and is what the answer awaits."""
+    """The judge is told the fate and whether it was sent, and the answer awaits what it says of the end."""
     told: list[tuple[object, ...]] = []
 
     def settled(*facts: object) -> tuple[ClaimStep, ...]:
