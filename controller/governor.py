@@ -49,6 +49,7 @@ class Terms:
     actions: tuple[str, ...]
     reason: str
     retry_after_s: float
+    queued_s: float
     control: dict[str, Any]
     plan: Plan
     """What they come from."""
@@ -249,6 +250,7 @@ class Governor:
             actions=tuple(actions),
             reason=admission.reason or why(plan),
             retry_after_s=plan.retry_after_s,
+            queued_s=admission.queued_s,
             control=control,
             plan=plan,
         )

@@ -8,6 +8,7 @@ import gc
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Self
 
 from controller.catalogue import Catalogue, Model
@@ -31,6 +32,7 @@ from gateway.listener.router import Route, Router
 from gateway.listener.server import Listener
 from gateway.live import Live, Snapshot
 from gateway.memory.snapshot import MemoryIndex
+from gateway.pipeline.announce import Announcer
 from gateway.pipeline.decisions import Decisions
 from gateway.pipeline.govern import FailOpen
 from gateway.pipeline.journal import ControlJournal
@@ -104,8 +106,11 @@ class Gateway:
             ),
         )
         self._metrics = Metrics()
-        self._decisions = Decisions(self._live, store, clock, ids, self._memory)
+        self._decisions = Decisions(
+            self._live, store, clock, ids, self._memory, noted=partial(self._metrics.decision, "decide")
+        )
         self._pages: dict[str, MetricsPage] = {}
+        self._announcer = Announcer(clock)
         self._governor = None if control is None else self._make_governor(control)
         self._data: Listener | None = None
         self._admin: Listener | None = None
@@ -214,12 +219,12 @@ class Gateway:
         retries = upstreams.retries(config.retries, Draws(self._randomness))
         self._metrics.watch_retries(retries.reading)
         deadlines = Deadlines(first_byte_s=config.limits.first_byte_s, idle_s=config.limits.idle_s)
-        governor = None if self._governor is None else FailOpen(self._governor, observer)
+        governor = None if self._governor is None else FailOpen(self._governor, observer, self._announcer)
         return Surroundings(self._store, self._clock, self._ids, observer, deadlines, governor, retries)
 
     def _make_governor(self, control: ControllerConfig) -> Governor:
         controller = Controller(control, self._clock.monotonic_s())
-        journal = ControlJournal(self._store, self._clock, self._ids)
+        journal = ControlJournal(self._store, self._clock, self._ids, self._announcer)
         dialects = {backend.name: Dialect(backend.dialect) for backend in self._config.backends}
         self._pages = {
             backend.name: MetricsPage(backend.metrics_url, where=f"backends.{backend.name}.metrics_url")

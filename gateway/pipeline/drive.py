@@ -166,6 +166,7 @@ class Exchange:
         if terms is None:
             self._asked = None
             return Event.UNGOVERNED
+        self.sighting.queued_s = terms.queued_s
         try:
             admitted = self._judge.planned(admitted, terms)
         except GatewayError as error:
@@ -177,7 +178,7 @@ class Exchange:
 
     async def _persist(self) -> Event:
         assert self._admitted is not None
-        return await self._commit(self._admitted, self._admitted.entries)
+        return await self._commit(self._admitted, self._admitted.entries, None)
 
     async def _persist_refusal(self) -> Event:
         assert self._admitted is not None
@@ -187,9 +188,7 @@ class Exchange:
         # Decided again it claims nothing, so that this happens once.
         return await self._persist_refusal() if event is Event.OVERTAKEN else event
 
-    async def _commit(
-        self, admitted: Admitted, entries: tuple[Entry, ...], fate: Fate | None = None
-    ) -> Event:
+    async def _commit(self, admitted: Admitted, entries: tuple[Entry, ...], fate: Fate | None) -> Event:
         try:
             receipt = self._around.recorder.submit(entries, steps=admitted.steps)
             # From here on the store owns the write, also where the client leaves while we wait.

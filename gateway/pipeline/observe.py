@@ -33,6 +33,8 @@ class ExchangeObserver:
                 "fate": reading.fate,
                 "duration_ms": round(reading.duration_s * 1000, 3),
             }
+            if sighting.attempt > 1:
+                facts["attempts"] = sighting.attempt
             if sighting.admitted.actions:
                 facts["actions"] = list(sighting.admitted.actions)
                 facts["reason"] = sighting.admitted.reason
@@ -57,7 +59,8 @@ class ExchangeObserver:
             fate="none" if sighting.fate is None else sighting.fate.value,
             error="" if sighting.error is None else sighting.error.code,
             duration_s=ended - sighting.began_s,
-            overhead_s=None if sent is None else sent - sighting.began_s,
+            overhead_s=sighting.overhead_s,
+            queued_s=sighting.queued_s,
             ttft_s=None if content is None or sent is None else content - sent,
             input_tokens=usage.get("prompt_tokens"),
             output_tokens=usage.get("completion_tokens"),

@@ -275,6 +275,11 @@ class Terms(Protocol):
         ...
 
     @property
+    def queued_s(self) -> float:
+        """How long the request was kept waiting for its turn."""
+        ...
+
+    @property
     def control(self) -> JSONObject:
         """What stands under `extensions.control` of the record."""
         ...

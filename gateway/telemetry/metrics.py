@@ -63,6 +63,7 @@ class ExchangeReading:
     error: str
     duration_s: float
     overhead_s: float | None
+    queued_s: float
     ttft_s: float | None
     input_tokens: int | None
     output_tokens: int | None
@@ -111,7 +112,9 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._exchanges: dict[tuple[str, str, str, str], int] = defaultdict(int)
+        self._decisions: dict[tuple[str, str], int] = defaultdict(int)
         self._overhead = Spread(_OVERHEAD_BUCKETS_S)
+        self._queued = Spread(_DURATION_BUCKETS_S)
         self._duration = _spreads(_DURATION_BUCKETS_S)
         self._actions = _spreads(_DURATION_BUCKETS_S)
         self._ttft = _spreads(_DURATION_BUCKETS_S)
@@ -151,6 +154,8 @@ class Metrics:
                 self._duration[reading.operation, reading.model].observe(reading.duration_s)
             else:
                 self._actions[(reading.operation,)].observe(reading.duration_s)
+        if reading.queued_s:
+            self._queued.observe(reading.queued_s)
         if reading.ttft_s is not None:
             self._ttft[(reading.model,)].observe(reading.ttft_s)
         if reading.input_tokens is not None:
@@ -166,6 +171,10 @@ class Metrics:
         """Count a step of an approval: asked, used, approved or denied."""
         self._approvals[step] += 1
 
+    def decision(self, surface: str, verdict: str) -> None:
+        """Count a decision that is on record and is no exchange, by where it was asked for."""
+        self._decisions[surface, verdict] += 1
+
     def fault(self) -> None:
         """Count a fault of ours."""
         self._faults += 1
@@ -173,6 +182,21 @@ class Metrics:
     def render(self) -> bytes:
         """Return the Prometheus text format."""
         return generate_latest(self._registry)
+
+    def _decided(self) -> Metric:
+        """Return the decisions on record: those of exchanges that have a fate, and those counted apart."""
+        counts = defaultdict(int, self._decisions)
+        for (operation, verdict, fate, _), count in self._exchanges.items():
+            if fate != "none":
+                counts[_surface(operation), verdict] += count
+        family = CounterMetricFamily(
+            "lumyn_decisions",
+            "Decisions on record by where they were asked for.",
+            labels=("surface", "verdict"),
+        )
+        for labels, count in counts.items():
+            family.add_metric(labels, count)
+        return family
 
     def _families(self) -> Iterator[Metric]:
         ended = CounterMetricFamily(
@@ -183,11 +207,18 @@ class Metrics:
         for labels, count in self._exchanges.items():
             ended.add_metric(labels, count)
         yield ended
+        yield self._decided()
         yield _family(
             "lumyn_overhead_seconds",
             "Time from a request's arrival to its forwarding: read, decide, commit.",
             (),
             {(): self._overhead},
+        )
+        yield _family(
+            "lumyn_control_queue_seconds",
+            "Time that requests were kept waiting for their turn.",
+            (),
+            {(): self._queued},
         )
         yield _family(
             "gen_ai_server_request_duration_seconds",
@@ -225,6 +256,10 @@ def _counts(name: str, words: str, label: str, counts: Mapping[str, int]) -> Cou
     for value, count in counts.items():
         family.add_metric((value,), count)
     return family
+
+
+def _surface(operation: str) -> str:
+    return "llm" if operation.startswith("llm.") else "action"
 
 
 def _spreads(bounds: tuple[float, ...]) -> defaultdict[tuple[str, ...], Spread]:

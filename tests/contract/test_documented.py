@@ -147,6 +147,7 @@ def test_every_metric_is_documented() -> None:
     """docs/metrics.md holds every metric with its labels, and no other."""
     metrics = Metrics()
     metrics.watch_store(lambda: StoreReading(ready=True, queued=0, committed=0, last_commit_s=0.0))
+    metrics.decision("decide", "TRUST")
     metrics.watch_backends(lambda: [BackendReading("b", "closed", 0, 0, {"answered": 1})])
     metrics.watch_retries(lambda: RetryReading(1.0, {"closed": 1}, {"budget": 1}))
     metrics.watch_control(
@@ -154,8 +155,8 @@ def test_every_metric_is_documented() -> None:
             "active", 0, {"m": (0.0, 1)}, {"i": {"attainment": 1.0, "spend_usd": 0.0, "shed": 0}}
         )
     )
-    metrics.exchange(ExchangeReading("o", "m", "v", "f", "e", 1.0, 1.0, 1.0, 1, 1))
-    metrics.exchange(ExchangeReading("o", "", "v", "f", "e", 1.0, 1.0, None, None, None))
+    metrics.exchange(ExchangeReading("o", "m", "v", "f", "e", 1.0, 1.0, 1.0, 1.0, 1, 1))
+    metrics.exchange(ExchangeReading("o", "", "v", "f", "e", 1.0, 1.0, None, None, None, None))
     metrics.repeated("REPLAYED")
     metrics.approval("asked")
     shown: dict[str, set[str]] = {}

@@ -111,6 +111,7 @@ class Planned:
     actions: tuple[str, ...] = ("MODEL_SWITCHED", "TOKENS_CAPPED")
     reason: str = "switched m -> small"
     retry_after_s: float = 0.0
+    queued_s: float = 0.0
     control: Any = field(default_factory=lambda: {"intent": "chat"})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -16,11 +17,12 @@ WHOLE = ExchangeReading(
     error="",
     duration_s=0.5,
     overhead_s=0.001,
+    queued_s=0.5,
     ttft_s=0.2,
     input_tokens=12,
     output_tokens=9,
 )
-UNFORWARDED = ExchangeReading("none", "other", "none", "none", "AUTH", 0.5, None, None, None, None)
+UNFORWARDED = ExchangeReading("none", "other", "none", "none", "AUTH", 0.5, None, 0.0, None, None, None)
 
 
 def value(metrics: Metrics, start: str) -> float:
@@ -38,6 +40,7 @@ def test_a_whole_exchange_moves_everything() -> None:
     labels = 'error="",fate="complete",operation="llm.chat_completion",verdict="TRUST"'
     assert value(metrics, f"lumyn_requests_total{{{labels}}}") == 2
     assert value(metrics, "lumyn_overhead_seconds_sum") == pytest.approx(0.002)
+    assert value(metrics, "lumyn_control_queue_seconds_sum") == 1.0
     named = 'gen_ai_operation_name="llm.chat_completion",gen_ai_request_model="m"'
     assert value(metrics, f"gen_ai_server_request_duration_seconds_sum{{{named}}}") == 1.0
     assert value(metrics, 'gen_ai_server_time_to_first_token_seconds_count{gen_ai_request_model="m"}') == 2
@@ -52,6 +55,7 @@ def test_what_was_not_forwarded_is_counted_and_not_timed() -> None:
     metrics.exchange(UNFORWARDED)
     assert value(metrics, 'lumyn_requests_total{error="AUTH",fate="none"') == 1
     assert value(metrics, "lumyn_overhead_seconds_count") == 0
+    assert value(metrics, "lumyn_control_queue_seconds_count") == 0
     assert "gen_ai_server_request_duration_seconds_count" not in metrics.render().decode()
 
 
@@ -93,7 +97,7 @@ def test_no_label_is_a_tenant_or_a_user() -> None:
     metrics.exchange(WHOLE)
     names = set(re.findall(r'(\w+)="', metrics.render().decode()))
     assert names == {
-        *("operation", "verdict", "fate", "error", "le"),
+        *("operation", "surface", "verdict", "fate", "error", "le"),
         *("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_token_type"),
     }
 
@@ -110,3 +114,20 @@ def test_the_controller_is_read_at_a_scrape() -> None:
     assert value(metrics, 'lumyn_control_limit{model="m"}') == 8
     assert value(metrics, 'lumyn_intent_actions_total{action="shed",intent="a"}') == 3
     assert metrics.render().count(b"lumyn_intent_attainment{") == 1
+
+
+def test_decisions_of_every_surface_are_counted() -> None:
+    """Exchanges that that have a fate, and decisions without an exchange; the rest is not on record."""
+    metrics = Metrics()
+    for reading in (WHOLE, WHOLE, UNFORWARDED):
+        metrics.exchange(reading)
+    metrics.exchange(replace(WHOLE, operation="support.refund", verdict="ESCALATE", fate="refused"))
+    metrics.exchange(replace(WHOLE, fate="none", error="STORAGE_BUSY"))
+    metrics.decision("decide", "ABSTAIN")
+    text = metrics.render().decode()
+    assert {line for line in text.splitlines() if line.startswith("lumyn_decisions_total")} == {
+        'lumyn_decisions_total{surface="llm",verdict="TRUST"} 2.0',
+        'lumyn_decisions_total{surface="action",verdict="ESCALATE"} 1.0',
+        'lumyn_decisions_total{surface="decide",verdict="ABSTAIN"} 1.0',
+    }
+    assert metrics.render().decode() == text, "a scrape counts nothing twice"
