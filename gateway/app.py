@@ -146,6 +146,7 @@ class Gateway:
         around = self._surroundings(upstreams)
         bare = Bare(config, self._live, self._store, self._clock, self._ids, self._metrics)
         gate = self._gate = Gate(bare, around)
+        await gate.prepare()
         data_routes = [*self._data_routes(upstreams.catalogue, around, health), *gate.data_routes()]
         admin_routes = [*self._admin_routes(health), *gate.admin_routes()]
         self._data = self._listener(Router(data_routes, shapes=shapes, fallback=v0_error_body))

@@ -101,8 +101,12 @@ class Gate:
         )
         return pages.routes()
 
+    async def prepare(self) -> None:
+        """Sweep what has expired and count what is kept, before anything is served. Raises StoreError."""
+        await self._sweeper.once()
+
     async def keep_swept(self) -> None:
-        """Sweep what has expired, again and again until cancelled."""
+        """Do so again and again until cancelled."""
         await self._sweeper.run()
 
     async def drain(self, deadline_s: float) -> None:

@@ -11,7 +11,7 @@ digest of a key stands in the claim.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -98,12 +98,22 @@ class Lifetimes:
 class Execution:
     """One action about to be executed under a key."""
 
-    __slots__ = ("_answered", "_claim", "_clock", "_fit", "_kept_ms", "_over")
+    __slots__ = ("_answered", "_claim", "_claimed", "_clock", "_fit", "_kept_ms", "_over")
 
     def __init__(
-        self, claim: Claim, *, over: Claim | None, fit: Fit, kept_ms: int, answered: Answered, clock: Clock
+        self,
+        claim: Claim,
+        *,
+        over: Claim | None,
+        fit: Fit,
+        kept_ms: int,
+        answered: Answered,
+        clock: Clock,
+        claimed: Callable[[], None],
     ) -> None:
+        """`claimed` is called when it goes: what the policy holds is no execution, and counts for nothing."""
         self._claim = claim
+        self._claimed = claimed
         self._over = over
         self._fit = fit
         self._kept_ms = kept_ms
@@ -112,6 +122,7 @@ class Execution:
 
     def claims(self, decision_id: str, at_ms: int) -> ClaimStep:
         """Return the step that claims the key, for the commit of the decision."""
+        self._claimed()
         self._claim = replace(self._claim, decision_id=decision_id, at_ms=at_ms)
         return ClaimStep(self._claim, over=self._over, fit=self._fit)
 
@@ -150,6 +161,7 @@ class Executions:
         self._held_max = held_max
         self._held = 0
         """Claims that there may be: those counted last, and those made since."""
+        self._made = 0
 
     async def begin(self, route: str, call: Call, answered: Answered, *, retried: bool) -> Execution | Result:
         """Return the execution to claim, or the result of an earlier one.
@@ -173,7 +185,13 @@ class Executions:
 
     async def count(self) -> None:
         """Count what is held, so that the bound is the store's and not this process's."""
-        self._held = await self._store.count_claims(EVERY_TENANT, SPACE, ClaimFilter())
+        before = self._made
+        found = await self._store.count_claims(EVERY_TENANT, SPACE, ClaimFilter())
+        self._held = found + self._made - before
+
+    def _count_one(self) -> None:
+        self._held += 1
+        self._made += 1
 
     def _execution(
         self, claim: Claim, answered: Answered, *, over: Claim | None, fit: Fit, kept_ms: int
@@ -185,8 +203,15 @@ class Executions:
                 hint="try again later; `idempotency.held_max` is the bound",
                 retry_after_s=_FULL_RETRY_S,
             )
-        self._held += 1
-        return Execution(claim, over=over, fit=fit, kept_ms=kept_ms, answered=answered, clock=self._clock)
+        return Execution(
+            claim,
+            over=over,
+            fit=fit,
+            kept_ms=kept_ms,
+            answered=answered,
+            clock=self._clock,
+            claimed=self._count_one,
+        )
 
     def _blank(self, name: str, call: Call) -> Claim:
         return Claim(

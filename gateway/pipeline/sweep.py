@@ -64,16 +64,20 @@ class Sweeper:
                 count += len(steps)
         return count
 
+    async def once(self) -> None:
+        """Sweep, and have what is left counted. Raises StoreError."""
+        await self.sweep()
+        await self._after()
+
     async def run(self) -> None:
-        """Sweep again and again until cancelled; a store that does not answer is logged once."""
+        """Do so again and again until cancelled; a store that does not answer is logged once."""
         failing = False
         while True:
+            await asyncio.sleep(SWEEP_S)
             try:
-                await self.sweep()
-                await self._after()
+                await self.once()
                 failing = False
             except StoreError as error:
                 if not failing:
                     LOG.warning("claims cannot be swept", extra={"facts": name_fault(error)})
                 failing = True
-            await asyncio.sleep(SWEEP_S)

@@ -65,7 +65,9 @@ def execution(asked: ReadAction) -> Execution:
     claim = Claim(
         executions.SPACE, asked.call.tenant, "n", "bot", "running", asked.call.arguments_digest, "", 0, 9
     )
-    return Execution(claim, over=None, fit=Fit.REFUSES, kept_ms=1, answered=Answered(9), clock=StillClock())
+    return Execution(
+        claim, over=None, fit=Fit.REFUSES, kept_ms=1, answered=Answered(9), clock=StillClock(), claimed=list
+    )
 
 
 def judge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -268,3 +269,39 @@ async def test_nothing_but_digests_stands_in_the_name(kept: Kept) -> None:
     assert "op-1" not in claim.name
     assert claim.expires_ms == NEVER_MS
     assert begun.settles(Fate.COMPLETE, None, True)[0].fit is Fit.SKIPS
+
+
+async def test_what_is_held_counts_for_nothing(kept: Kept) -> None:
+    """Only what goes is counted: requests that the policy refuses cannot use the bound up."""
+    kept.executions = Executions(kept.store, kept.clock, LIFETIMES, held_max=1)
+    for number in range(9):
+        assert isinstance(await kept.begins(dataclasses.replace(CALL, key=f"op-{number}")), Execution)
+    await kept.starts()
+    with pytest.raises(StoreBusyError):
+        await kept.begins(CALL)
+
+
+class Slow:
+    """A store that counts when it is told to."""
+
+    def __init__(self) -> None:
+        self.counts = asyncio.Event()
+
+    async def count_claims(self, *_: object) -> int:
+        await self.counts.wait()
+        return 3
+
+
+async def test_a_count_misses_nothing_that_is_made_meanwhile() -> None:
+    """What is claimed while the store counts is added to what it found."""
+    store = Slow()
+    executions = Executions(store, StillClock(), LIFETIMES, held_max=4)  # type: ignore[arg-type]
+    counting = asyncio.ensure_future(executions.count())  # noqa: TID251
+    await asyncio.sleep(0)
+    begun = await executions.begin("refunds", CALL, Answered(9), retried=False)
+    assert isinstance(begun, Execution)
+    begun.claims("D", 1)
+    store.counts.set()
+    await counting
+    with pytest.raises(StoreBusyError):
+        await executions.begin("refunds", CALL, Answered(9), retried=False)
