@@ -44,6 +44,7 @@ from gateway.pipeline.tasks import spawn
 from gateway.policy.select import PolicySet
 from gateway.proxy.actions import ActionGate
 from gateway.proxy.openai import OpenAiProxy
+from gateway.reload import PolicyPart, Reloader
 from gateway.store.open import open_store
 from gateway.store.port import Store, StoreHealth
 from gateway.system import SystemClock, SystemRandomness
@@ -107,6 +108,8 @@ class Gateway:
         self._decisions = Decisions(
             self._live, store, clock, ids, self._memory, noted=partial(self._metrics.decision, "decide")
         )
+        policy_part = PolicyPart(config.policy, self._live, store, clock, ids)
+        self._reloader = Reloader([policy_part], self._metrics.reload, watch=config.policy.watch)
         self._pages: dict[str, MetricsPage] = {}
         self._announcer = Announcer(clock)
         self._governor = None if control is None else self._make_governor(control)
@@ -138,7 +141,7 @@ class Gateway:
         config = self._config
         upstreams = await Upstreams.connect(config, clock=self._clock, randomness=self._randomness)
         self._upstreams = upstreams
-        health = HealthPages(self._readiness, self._metrics, facts=self._facts())
+        health = HealthPages(self._readiness, self._metrics, facts=self._facts)
         shapes = {"/v1/": openai_error_body}
         around = self._surroundings(upstreams)
         data_routes = self._data_routes(upstreams.catalogue, around, health)
@@ -154,6 +157,7 @@ class Gateway:
         self._tasks = [
             spawn(upstreams.keep_fresh(), name="catalogue"),
             spawn(self._memory.follow(), name="memory"),
+            spawn(self._reloader.run(), name="reload"),
         ]
         if self._governor is not None:
             self._metrics.watch_control(self._control_reading)
@@ -244,6 +248,10 @@ class Gateway:
             keepalive_s=limits.keepalive_s,
             stall_s=limits.client_stall_s,
         )
+
+    def reload(self) -> None:
+        """Read the policies anew, soon; the last good ones stay where they are wrong."""
+        self._reloader.ask()
 
     def store_health(self) -> StoreHealth:
         """Tell how the store is."""
@@ -337,6 +345,7 @@ async def serve(config: Config, *, ready: Callable[[Ports], None]) -> None:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(signal.SIGHUP, gateway.reload)
             ready(ports)
             LOG.info("serving", extra={"facts": {"port": ports.port, "admin_port": ports.admin_port}})
             await _stopped(stop, gateway)

@@ -48,6 +48,7 @@ class PolicyConfig(Part):
     packs: tuple[str, ...] = PACKS
     mode: Mode | None = Mode.ENFORCE
     advisory_allowed: bool = False
+    watch: bool = True
 
 
 class RedactionConfig(Part):
