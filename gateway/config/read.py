@@ -55,7 +55,7 @@ def load_config(
         value["backends"] = [{"name": "default", "url": url}]
     value = _merge(value, overrides or {})
     try:
-        return Config.model_validate(value)
+        return Config.model_validate(value).read_from(named)
     except ValidationError as error:
         raise _explain(error, named or "configuration") from None
 
