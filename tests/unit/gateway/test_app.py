@@ -15,6 +15,7 @@ import pytest
 from gateway import app
 from gateway.app import Gateway, Ports, serve
 from gateway.config import Config
+from gateway.governing import control_config
 from gateway.kernel.errors import InvalidConfigError, SetupError, StoreSetupError, StoreUnavailableError
 from gateway.kernel.types import EVERY_TENANT, Mode
 from gateway.policy.builtin import SUPPORT, built_in
@@ -65,7 +66,7 @@ def test_the_controller_is_told_what_the_operator_knows_of_a_model(tmp_path: Pat
         "models": [{"name": "m", "backend": "pool", **known}],
         "intents": [{"name": "chat", "quality": {"models": ["m"]}}],
     }
-    made = app.control_config(config(tmp_path, **parts))
+    made = control_config(config(tmp_path, **parts))
     assert made is not None
     model = made.catalogue["m"]
     told = (model.usd_per_mtok_in, model.usd_per_mtok_out, model.quality, model.context_tokens)
