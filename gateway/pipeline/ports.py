@@ -214,8 +214,10 @@ class Asked:
     stream: bool
     input_tokens: int
     max_tokens: int | None
-    ceilings: Mapping[str, int]
-    """The fields of the body that bound the answer, as they are there."""
+    fields: Mapping[str, int | str]
+    """The fields of the body that steer an engine, as they are there."""
+    choices: int
+    """How many answers are asked for at once."""
     service_tier: str | None
     arrived_s: float
     """Of the monotonic clock."""
@@ -251,7 +253,12 @@ class Terms(Protocol):
 
     @property
     def fields(self) -> Mapping[str, int | str]:
-        """The top-level fields of the body to set; empty forwards the bytes as they came."""
+        """The top-level fields of the body to set; with nothing to remove the bytes go as they came."""
+        ...
+
+    @property
+    def removed(self) -> Sequence[str]:
+        """The top-level fields of the body to take out."""
         ...
 
     @property
@@ -308,6 +315,10 @@ class Governor(Protocol):
 
     async def admit(self, asked: Asked) -> Terms:
         """Plan a request and wait for its turn. A cancelled caller leaves nothing behind."""
+        ...
+
+    def first_rung(self, asked: Asked) -> str | None:
+        """Return the model that the intent of a request prefers, None where it has none; plans nothing."""
         ...
 
     def first_token(self, ticket: str) -> None:

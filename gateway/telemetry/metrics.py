@@ -112,6 +112,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._exchanges: dict[tuple[str, str, str, str], int] = defaultdict(int)
+        self._reloads: dict[tuple[str, str], int] = defaultdict(int)
         self._decisions: dict[tuple[str, str], int] = defaultdict(int)
         self._overhead = Spread(_OVERHEAD_BUCKETS_S)
         self._queued = Spread(_DURATION_BUCKETS_S)
@@ -175,6 +176,10 @@ class Metrics:
         """Count a decision that is on record and is no exchange, by where it was asked for."""
         self._decisions[surface, verdict] += 1
 
+    def reload(self, what: str, result: str) -> None:
+        """Count what was read anew, by what came of it."""
+        self._reloads[what, result] += 1
+
     def fault(self) -> None:
         """Count a fault of ours."""
         self._faults += 1
@@ -208,6 +213,12 @@ class Metrics:
             ended.add_metric(labels, count)
         yield ended
         yield self._decided()
+        reloads = CounterMetricFamily(
+            "lumyn_reloads", "What was read anew, by what came of it.", labels=("what", "result")
+        )
+        for pair, count in self._reloads.items():
+            reloads.add_metric(pair, count)
+        yield reloads
         yield _family(
             "lumyn_overhead_seconds",
             "Time from a request's arrival to its forwarding: read, decide, commit.",
