@@ -12,9 +12,10 @@ from typing import Final
 
 from controller.core.account import Account, IntentReport, renewed
 from controller.core.config import ControllerConfig
-from controller.core.deployment import Deployment, Flight, pace_s
+from controller.core.deployment import Deployment
 from controller.core.epochs import Epochs
 from controller.core.events import Change, Expiry, Outcome, Release, Submission, TickReport
+from controller.core.flight import Flight, pace_s
 from controller.core.late import LateRequests
 from controller.core.settle import cost_of, cut_by_us, missed_targets, settle, settle_unsent
 from controller.core.state import RouteLengths, Sessions, Tally

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from controller.catalogue import Model
-from controller.core.deployment import Flight
 from controller.core.events import Outcome
+from controller.core.flight import Flight
 from controller.intent import Intent
 from controller.plan import Plan
 from controller.verify import Settlement
