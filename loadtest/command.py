@@ -113,6 +113,7 @@ def loadtest_command(
     short: Annotated[
         bool, typer.Option("--short", help="Twenty seconds: both arms at the same time, each on its gateway.")
     ] = False,
+    no_plots: Annotated[bool, typer.Option("--no-plots", help="Leave the pictures out.")] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -130,7 +131,7 @@ def loadtest_command(
     try:
         prepare(out)
         run = play(asked, Screen())
-        page = write(run, out)
+        page = write(run, out, plots=not no_plots)
     except StageError as error:
         _stop(str(error), error.hint)
     _tell(run, page, as_json=as_json)

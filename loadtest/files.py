@@ -26,9 +26,9 @@ def prepare(out: Path) -> None:
         ) from None
 
 
-def write(run: Comparison, out: Path) -> Path:
+def write(run: Comparison, out: Path, *, plots: bool = True) -> Path:
     """Write page, plots and figures; return the page's path. Raise StageError."""
-    pictures = draw(run) if importlib.util.find_spec("matplotlib") is not None else ()
+    pictures = draw(run) if plots and importlib.util.find_spec("matplotlib") is not None else ()
     try:
         for name, data in files(run, pictures).items():
             (out / name).write_bytes(data)

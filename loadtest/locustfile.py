@@ -47,19 +47,21 @@ RUN: dict[str, Any] = {}
 @events.init_command_line_parser.add_listener
 def options(parser: Any) -> None:
     """Add what a schedule is made from; the web UI shows it in its form."""
-    group = parser.add_argument_group("schedule")
-    group.add_argument("--load-shape", choices=list(SHAPES), default="spike", help="of the load over time")
-    group.add_argument("--base-rps", type=float, default=1.0, help="LLM requests a second at the base")
-    group.add_argument("--tools-rps", type=float, default=TOOLS_RPS, help="tool actions a second at the base")
-    group.add_argument("--peak-times", type=float, default=4.0, help="the peak, in multiples of the base")
-    group.add_argument("--base-s", type=float, default=15.0, help="seconds before the disturbance")
-    group.add_argument("--peak-s", type=float, default=20.0, help="seconds of it")
-    group.add_argument("--after-s", type=float, default=20.0, help="seconds after it")
-    group.add_argument("--seed", type=int, default=1, help="the same seed is the same load")
-    group.add_argument("--retries", type=int, default=0, help="how often refused clients come back")
-    group.add_argument("--model", default="llama-70b", help="the model that is asked for")
-    group.add_argument("--classes", default="", help="YAML file of the classes, see docs/loadtest.md")
-    group.add_argument("--report-dir", default="loadtest-report", help="where the report is written")
+    parser.add_argument("--load-shape", choices=list(SHAPES), default="spike", help="of the load over time")
+    parser.add_argument("--base-rps", type=float, default=1.0, help="LLM requests a second at the base")
+    parser.add_argument(
+        "--tools-rps", type=float, default=TOOLS_RPS, help="tool actions a second at the base"
+    )
+    parser.add_argument("--peak-times", type=float, default=4.0, help="the peak, in multiples of the base")
+    parser.add_argument("--base-s", type=float, default=15.0, help="seconds before the disturbance")
+    parser.add_argument("--peak-s", type=float, default=20.0, help="seconds of it")
+    parser.add_argument("--after-s", type=float, default=20.0, help="seconds after it")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed is the same load")
+    parser.add_argument("--retries", type=int, default=0, help="how often refused clients come back")
+    parser.add_argument("--model", default="llama-70b", help="the model that is asked for")
+    parser.add_argument("--classes", default="", help="YAML file of the classes, see docs/loadtest.md")
+    parser.add_argument("--report-dir", default="loadtest-report", help="where the report is written")
+    parser.add_argument("--no-plots", action="store_true", help="leave the pictures out of the report")
 
 
 @events.init.add_listener
@@ -96,6 +98,7 @@ def begin(environment: Environment, **_: Any) -> None:
     swarm.run_id = f"{secrets.token_hex(4)}-"
     swarm.began_s = time.perf_counter()
     RUN.update(swarm=swarm, load=load, out=Path(asked.report_dir), began=time.strftime("%H:%M:%S"))
+    RUN["plots"] = not asked.no_plots
 
 
 def tell(environment: Environment, row: Row) -> None:
@@ -131,12 +134,12 @@ def finish(environment: Environment, **_: Any) -> None:
         return
     swarm: Swarm = RUN["swarm"]
     out: Path = RUN["out"]
-    run = comparison(swarm, RUN["load"], RUN["began"])
+    run, plots = comparison(swarm, RUN["load"], RUN["began"]), bool(RUN["plots"])
     RUN.clear()
     RUN["over"] = True
     try:
         (out / "requests-locust.jsonl").write_bytes(b"".join(row.line() for row in swarm.rows))
-        page = write(run, out)
+        page = write(run, out, plots=plots)
     except (StageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         environment.process_exit_code = EXIT_MISSED

@@ -55,5 +55,5 @@ def lumyn() -> None:
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 reported error, 2 wrong usage (or `serve` cannot start)."""
+    """Run the command line. Exit codes: 0 done, 1 reported error, 2 wrong usage; see docs/cli.md."""
     app()

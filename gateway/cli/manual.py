@@ -24,7 +24,7 @@ said, with `policy.yml` and `lumyn.db`; `--workspace` names another one. `init`,
 **Exit codes.** 0: done, whatever the verdict. 1: the command reports an error in one line on standard error,
 with a hint what to do: something is not there, not valid or not well (`verify`, `replay`, `doctor`,
 `policy validate|lint|test` answer so). 2: wrong usage; and for `serve` a configuration, policy or store that
-it cannot start with.
+it cannot start with. `loadtest` has two more: 3, it ran and a bar was missed; 4, it was ended early.
 
 **Output.** Tables and colours on a terminal, plain lines and tabs in a pipe. JSON has sorted keys and ends
 with a newline. Records go to standard output, errors and progress to standard error.

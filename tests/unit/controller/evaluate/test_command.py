@@ -124,3 +124,16 @@ def test_every_option_is_documented() -> None:
     app = typer.Typer()
     app.command()(command.evaluate)
     assert all(getattr(option, "help", "") for option in typer.main.get_command(app).params)
+
+
+def test_the_report_of_a_live_run(lumyn_evaluate, tmp_path: Path) -> None:
+    """The first seed of the first scenario, as `lumyn loadtest` shows it: page, figures, plots, verdict."""
+    words = ("--scenario", "tiny", "--policies", "none,controlled", "--seeds", "2", "--report", str(tmp_path))
+    done = lumyn_evaluate(*words)
+    assert done.exit_code == 0
+    data = json.JSONDecoder().decode((tmp_path / "report.json").read_text())
+    assert (data["how"], data["facts"]["seed"]) == ("virtual", "2")
+    assert [arm["name"] for arm in data["arms"]] == ["none", "controlled"]
+    assert data["verdict"]["line"] in done.stderr
+    assert (tmp_path / "ttft.png").read_bytes().startswith(b"\x89PNG")
+    assert "Decisions in words" in (tmp_path / "report.html").read_text() or not data["arms"][1]["told"]
