@@ -18,6 +18,7 @@ from controller.intent import IntentSet
 from controller.llmd.scrape import Scraped, read_metrics
 from controller.plan import Disposition, Mode, Plan, Request, Snapshot, digest, plain
 from controller.ports import Clock, Journal, SignalSource
+from controller.prices import EngineLoad
 from controller.stored import config_body, tick_body
 from controller.verify import Settlement
 
@@ -161,7 +162,9 @@ class Loop:
             try:
                 async with asyncio.timeout(SCRAPE_TIMEOUT_S):
                     text = await source.metrics_text()
-                self.scraped[model] = read_metrics(text, model, self._clock.monotonic_s())
+                seen = self.scraped[model] = read_metrics(text, model, self._clock.monotonic_s())
+                engine = EngineLoad(seen.waiting, seen.kv_usage)
+                self.controller.deployments[model].scraped(engine, seen.at_s)
             except (OSError, TimeoutError):
                 # what was scraped last grows old and reads as unknown by itself
                 pass

@@ -54,6 +54,8 @@ so that it wanders by that much under a steady load, and prices that rise faster
 up with every wave."""
 GOOD_MEMORY_TICKS: Final = 20
 """Ten seconds of in-flight counts that met the intent: the floor that a limit may not fall below."""
+KV_FULL: Final = 0.95
+"""From here on a paged cache preempts: no more is let in than is there."""
 BUDGET_GAIN: Final = 0.03
 BUDGET_SET_POINT: Final = 0.97
 BUDGET_EMA: Final = 0.1
@@ -137,6 +139,17 @@ class CongestionPrice:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineLoad:
+    """What an engine says of itself, as far as it is known and young."""
+
+    waiting: float | None = None
+    kv_usage: float | None = None
+
+
+UNSEEN: Final = EngineLoad()
+
+
+@dataclass(frozen=True, slots=True)
 class LimitStep:
     """Everything that one move of an in-flight limit is made from; a ledger can hold it."""
 
@@ -150,10 +163,28 @@ class LimitStep:
     really are in flight at a good pace always move the limit up."""
     good: int
     """The most in flight over the last ten seconds, this tick included, that met the target."""
+    waiting: float | None = None
+    """Requests that wait inside the engine, by its own metrics; None where they are not known, or old."""
+    kv_usage: float | None = None
+    """How full its KV cache is, 0 to 1, likewise."""
 
 
 def limit_after(step: LimitStep) -> float:
-    """Return the limit after a step; without a measurement or a target it stays."""
+    """Return the limit after a step; without a measurement or a target it stays.
+
+    What the engine says of itself may only hold it back or lower it: a queue inside the engine is one that
+    we do not own, and a full cache preempts.
+    """
+    value = _by_pace(step)
+    if step.kv_usage is not None and step.kv_usage >= KV_FULL:
+        value = min(value, step.before)
+    if step.waiting is not None and step.waiting >= 1.0:
+        served = max(step.in_flight - step.waiting, float(LIMIT_MIN))
+        value = min(value, max(min(step.before, step.in_flight) * LIMIT_DOWN, served))
+    return min(max(value, float(LIMIT_MIN)), float(step.ceiling))
+
+
+def _by_pace(step: LimitStep) -> float:
     if step.tpot_s is None or step.tpot_target_s is None or step.tpot_s <= 0.0:
         return step.before
     ratio, value = step.tpot_target_s / step.tpot_s, step.before
@@ -166,7 +197,7 @@ def limit_after(step: LimitStep) -> float:
         value *= min(ratio, LIMIT_UP)
     else:
         value = _with_headroom(step, ratio)
-    return min(max(value, float(LIMIT_MIN)), float(step.ceiling))
+    return value
 
 
 def _with_headroom(step: LimitStep, ratio: float) -> float:
@@ -206,13 +237,28 @@ class InFlightLimit:
         return self._ceiling
 
     def tick(
-        self, in_flight: int, tpot_s: float | None, tpot_target_s: float | None, expected: float | None = None
+        self,
+        in_flight: int,
+        tpot_s: float | None,
+        tpot_target_s: float | None,
+        expected: float | None = None,
+        engine: EngineLoad = UNSEEN,
     ) -> LimitStep:
         """Move the limit by one tick; return what it was moved by."""
         if tpot_s is not None and tpot_target_s is not None and tpot_s > 0.0:
             self._good.append(in_flight if tpot_target_s >= tpot_s else 0)
         good = max(self._good, default=0)
-        step = LimitStep(self._value, self._ceiling, in_flight, tpot_s, tpot_target_s, expected, good)
+        step = LimitStep(
+            before=self._value,
+            ceiling=self._ceiling,
+            in_flight=in_flight,
+            tpot_s=tpot_s,
+            tpot_target_s=tpot_target_s,
+            expected=expected,
+            good=good,
+            waiting=engine.waiting,
+            kv_usage=engine.kv_usage,
+        )
         self._value = limit_after(step)
         return step
 

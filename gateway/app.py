@@ -11,20 +11,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Self
 
-from controller.catalogue import Catalogue, Model
 from controller.core import Controller, ControllerConfig
 from controller.governor import Governor
-from controller.intent import IntentSet, InvalidIntentError, read_intents
-from controller.llmd.translate import Dialect
 from gateway.admin.control import ControlPages
 from gateway.admin.health import HealthPages, Readiness
 from gateway.admin.records import RecordPages
 from gateway.auth.keys import KeyRing, Principal
 from gateway.config import Config
 from gateway.engine.decide import EngineSettings
+from gateway.gate import Bare, Gate, check_actions
+from gateway.governing import Reload, control_config, engines_of, reload_intents
 from gateway.kernel.clock import Clock, Randomness
 from gateway.kernel.draws import Draws
-from gateway.kernel.errors import InvalidConfigError, StoreUnavailableError
+from gateway.kernel.errors import StoreUnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Mode
 from gateway.listener.router import Route, Router
@@ -44,6 +43,7 @@ from gateway.pipeline.tasks import spawn
 from gateway.policy.select import PolicySet
 from gateway.proxy.actions import ActionGate
 from gateway.proxy.openai import OpenAiProxy
+from gateway.reload import PolicyPart, Reloader
 from gateway.store.open import open_store
 from gateway.store.port import Store, StoreHealth
 from gateway.system import SystemClock, SystemRandomness
@@ -84,6 +84,7 @@ class Gateway:
         self._store = store
         self._draining = False
         self._upstreams: Upstreams | None = None
+        self._gate: Gate | None = None
         self._clock = clock
         self._randomness = randomness
         self._ids = ids = IdSource(clock, randomness)
@@ -107,6 +108,8 @@ class Gateway:
         self._decisions = Decisions(
             self._live, store, clock, ids, self._memory, noted=partial(self._metrics.decision, "decide")
         )
+        policy_part = PolicyPart(config.policy, self._live, store, clock, ids)
+        self._reloader = Reloader([policy_part], self._metrics.reload, watch=config.policy.watch)
         self._pages: dict[str, MetricsPage] = {}
         self._announcer = Announcer(clock)
         self._governor = None if control is None else self._make_governor(control)
@@ -117,6 +120,7 @@ class Gateway:
     async def open(cls, config: Config) -> Self:
         """Load the policies and open the store. Raises SetupError: then nothing listens."""
         policies = load_policies(config.policy)
+        check_actions(config)
         control = control_config(config)
         clock, randomness = SystemClock(), SystemRandomness()
         store = await open_store(config.storage.url, clock=clock, randomness=randomness)
@@ -138,11 +142,14 @@ class Gateway:
         config = self._config
         upstreams = await Upstreams.connect(config, clock=self._clock, randomness=self._randomness)
         self._upstreams = upstreams
-        health = HealthPages(self._readiness, self._metrics, facts=self._facts())
+        health = HealthPages(self._readiness, self._metrics, facts=self._facts)
         shapes = {"/v1/": openai_error_body}
         around = self._surroundings(upstreams)
-        data_routes = self._data_routes(upstreams.catalogue, around, health)
-        admin_routes = self._admin_routes(health)
+        bare = Bare(config, self._live, self._store, self._clock, self._ids, self._metrics)
+        gate = self._gate = Gate(bare, around)
+        await gate.prepare()
+        data_routes = [*self._data_routes(upstreams.catalogue, around, health), *gate.data_routes()]
+        admin_routes = [*self._admin_routes(health), *gate.admin_routes()]
         self._data = self._listener(Router(data_routes, shapes=shapes, fallback=v0_error_body))
         self._admin = self._listener(Router(admin_routes, shapes={}, fallback=v0_error_body))
         self._metrics.watch_in_flight(lambda: 0 if self._data is None else self._data.in_flight)
@@ -154,6 +161,8 @@ class Gateway:
         self._tasks = [
             spawn(upstreams.keep_fresh(), name="catalogue"),
             spawn(self._memory.follow(), name="memory"),
+            spawn(gate.keep_swept(), name="claims"),
+            spawn(self._reloader.run(), name="reload"),
         ]
         if self._governor is not None:
             self._metrics.watch_control(self._control_reading)
@@ -165,10 +174,12 @@ class Gateway:
         self._draining = True
         for task in self._tasks:
             task.cancel()
-        if self._data is not None:
-            await self._data.drain(self._config.limits.drain_s)
-        if self._upstreams is not None:
-            await self._upstreams.close()
+        drain_s = self._config.limits.drain_s
+        parts = [part.drain(drain_s) for part in (self._data, self._gate) if part is not None]
+        await asyncio.gather(*parts)
+        for closing in (self._gate, self._upstreams):
+            if closing is not None:
+                await closing.close()
         for page in self._pages.values():
             await page.close()
         if self._admin is not None:
@@ -180,7 +191,14 @@ class Gateway:
     ) -> Sequence[Route]:
         config = self._config
         limits = config.limits
-        bench = Bench(self._live, catalogue, self._clock, self._ids, forward_authorization=not config.keys)
+        bench = Bench(
+            self._live,
+            catalogue,
+            self._clock,
+            self._ids,
+            forward_authorization=not config.keys,
+            first_rung=None if around.governor is None else around.governor.first_rung,
+        )
         return (
             *OpenAiProxy(bench, around, body_bytes_max=limits.llm_body_bytes_max).routes(),
             *ActionGate(
@@ -217,13 +235,12 @@ class Gateway:
     def _make_governor(self, control: ControllerConfig) -> Governor:
         controller = Controller(control, self._clock.monotonic_s())
         journal = ControlJournal(self._store, self._clock, self._ids, self._announcer)
-        dialects = {backend.name: Dialect(backend.dialect) for backend in self._config.backends}
         self._pages = {
             backend.name: MetricsPage(backend.metrics_url, where=f"backends.{backend.name}.metrics_url")
             for backend in self._config.backends
             if backend.metrics_url is not None
         }
-        return Governor(controller, self._clock, journal, dialects, self._pages)
+        return Governor(controller, self._clock, journal, engines_of(self._config), self._pages)
 
     def _control_reading(self) -> ControlReading:
         assert self._governor is not None
@@ -245,6 +262,14 @@ class Gateway:
             stall_s=limits.client_stall_s,
         )
 
+    def reload(self) -> None:
+        """Read the policies anew, soon; the last good ones stay where they are wrong."""
+        self._reloader.ask()
+
+    async def follow_intents(self, reload: Reload) -> bool:
+        """Follow the intents of a configuration that is read anew; False where the last good ones stay."""
+        return await reload_intents(self._governor, reload)
+
     def store_health(self) -> StoreHealth:
         """Tell how the store is."""
         return self._store.health()
@@ -262,33 +287,6 @@ class Gateway:
     def _facts(self) -> dict[str, str]:
         main = self._live.snapshot.policies.main
         return {"policy_id": main.policy_id, "policy_hash": main.policy_hash}
-
-
-def control_config(config: Config) -> ControllerConfig | None:
-    """Return what the controller is made with; None without intents. Raises InvalidConfigError."""
-    if not config.intents:
-        return None
-    catalogue = Catalogue(
-        Model(
-            name=model.name,
-            backend=model.backend[0].name,
-            quality=model.quality,
-            usd_per_mtok_in=model.price_in,
-            usd_per_mtok_out=model.price_out,
-            context_tokens=model.context,
-            replicas=model.replicas,
-            in_flight_max=model.in_flight_max * model.replicas,
-        )
-        for model in config.models
-    )
-    try:
-        intents: IntentSet = read_intents(config.intents, catalogue)
-    except InvalidIntentError as error:
-        lines = "\n".join(f"- {problem.pointer}: {problem.message}" for problem in error.problems)
-        raise InvalidConfigError(
-            f"the intents are not valid:\n{lines}", hint="see schemas/intent.v1.json"
-        ) from None
-    return ControllerConfig(catalogue, intents)
 
 
 def _key_ring(config: Config) -> KeyRing:
@@ -322,8 +320,15 @@ async def _stopped(stop: asyncio.Event, gateway: Gateway) -> None:
                 await stop.wait()
 
 
-async def serve(config: Config, *, ready: Callable[[Ports], None]) -> None:
-    """Run a gateway until SIGTERM or SIGINT, then drain it.
+def _reread(gateway: Gateway, reload: Reload | None) -> None:
+    """Read policies and intents anew; whatever is wrong leaves the last good of its kind in force."""
+    gateway.reload()
+    if reload is not None:
+        _ = spawn(gateway.follow_intents(reload), name="reload")
+
+
+async def serve(config: Config, *, ready: Callable[[Ports], None], reload: Reload | None = None) -> None:
+    """Run a gateway until SIGTERM or SIGINT, then drain it. At SIGHUP its intents are read anew.
 
     Raises SetupError, and StoreUnavailableError where the store failed for good while it ran.
     """
@@ -337,6 +342,7 @@ async def serve(config: Config, *, ready: Callable[[Ports], None]) -> None:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(signal.SIGHUP, lambda: _reread(gateway, reload))
             ready(ports)
             LOG.info("serving", extra={"facts": {"port": ports.port, "admin_port": ports.admin_port}})
             await _stopped(stop, gateway)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 from controller.catalogue import Model
 from controller.core.config import Tuning
 from controller.core.events import Change
+from controller.core.flight import Flight, reserved_uusd
 from controller.core.steps import ModelStep, Relief, batch_nominal
 from controller.estimator import Coefficients, Estimator
 from controller.guard import HANG_S, Breaker
-from controller.intent import Bias, Intent
+from controller.intent import Bias
 from controller.plan import LiveState, ModelState, Plan, Request
-from controller.prices import CongestionPrice, InFlightLimit, LimitStep, Load, PriceStep
+from controller.prices import (
+    UNSEEN,
+    CongestionPrice,
+    EngineLoad,
+    InFlightLimit,
+    LimitStep,
+    Load,
+    PriceStep,
+)
 from controller.queue import ModelQueue, Waiting
 from controller.signals import READING_AGE_MAX_S, Ewma, Rate
 from controller.verify import PredictionCheck
@@ -33,23 +41,6 @@ LEARNED_MIN: Final = 100
 """Paces seen before the learned line may bound unused headroom: half the estimator's memory."""
 
 
-@dataclass(slots=True)
-class Flight:
-    """A request on its way: sent and not ended."""
-
-    request: Request
-    plan: Plan
-    model: str
-    sent_s: float
-    tokens_ahead: float
-    """Uncached input tokens of itself and of those before it on its replica, when it was sent."""
-    batch_start: float
-    cost_uusd: int
-    first_s: float | None = None
-    late: bool = False
-    """Already counted as a miss while still running."""
-
-
 class Deployment:
     """The mutable state of one model."""
 
@@ -58,6 +49,8 @@ class Deployment:
         "_best_in_flight",
         "_bursts",
         "_demand",
+        "_engine",
+        "_engine_at_s",
         "_last_life_s",
         "_limit_step",
         "_paced_at_s",
@@ -114,6 +107,7 @@ class Deployment:
         self._price_step: PriceStep | None = None
         self._limit_step: LimitStep | None = None
         self._relief: Relief | None = None
+        self._engine, self._engine_at_s = UNSEEN, -math.inf
 
     # --- what happens to requests ----------------------------------------------------------------
 
@@ -137,12 +131,12 @@ class Deployment:
         own = request.input_tokens - min(request.cached_tokens, request.input_tokens)
         if self.in_flight == self.decoding:
             self._last_life_s = now_s
-        self.in_flight += 1
+        self.in_flight += request.choices
         if request.streamed:
             self.prefill_tokens += own
         else:
             # nothing will be seen of it before its end: silence is no sign of a hang
-            self.decoding += 1
+            self.decoding += request.choices
         self.breaker.sent(now_s)
         ahead = own + max(self.prefill_tokens - own, 0) / self.model.replicas
         batch = self.in_flight / self.model.replicas
@@ -153,26 +147,27 @@ class Deployment:
         flight.first_s = now_s
         self._last_life_s = now_s
         self._leave_prefill(flight)
-        self.decoding += 1
+        self.decoding += flight.request.choices
         self.estimator.first_token(flight.tokens_ahead, now_s - flight.sent_s)
         own = flight.request.input_tokens - min(flight.request.cached_tokens, flight.request.input_tokens)
         self.estimator.served(self.coefficients.prefill_token_s * own / self.model.replicas, now_s)
 
-    def ended(self, flight: Flight, output_tokens: int, *, failed: bool, now_s: float) -> None:
-        """Take a request out of flight, and learn its pace if it completed."""
+    def ended(self, flight: Flight, output_tokens: float, *, failed: bool, now_s: float) -> None:
+        """Take a request out of flight, and learn its pace if it completed; the tokens are of one choice."""
+        choices = flight.request.choices
         self._last_life_s = now_s
-        self.in_flight -= 1
+        self.in_flight -= choices
         self.breaker.result(failed=failed, now_s=now_s)
         if flight.first_s is None:
             if flight.request.streamed:
                 self._leave_prefill(flight)
             else:
-                self.decoding -= 1
+                self.decoding -= choices
             return
-        self.decoding -= 1
+        self.decoding -= choices
         if not failed and output_tokens > 1 and now_s > flight.first_s:
             pace_s = (now_s - flight.first_s) / (output_tokens - 1)
-            batch = (flight.batch_start + (self.in_flight + 1) / self.model.replicas) / 2
+            batch = (flight.batch_start + (self.in_flight + choices) / self.model.replicas) / 2
             self.estimator.decode(batch, pace_s)
             # an answer's pace is an average over its life: a long one tells of a time that has passed
             decode_s = now_s - flight.first_s
@@ -196,7 +191,9 @@ class Deployment:
         pace_s, target_s = self.tpot_s(now_s), self.tpot_target_s(now_s)
         if self._tuning.learned_limit:
             expected = self._expected_limit(target_s)
-            self._limit_step = self.limit.tick(self.in_flight, pace_s, target_s, expected)
+            self._limit_step = self.limit.tick(
+                self.in_flight, pace_s, target_s, expected, self._engine_load(now_s)
+            )
         else:
             self.limit.restore(self._planned_limit(target_s))
         self._count_decoding(pace_s, self.batch_nominal(target_s), dt_s, now_s)
@@ -224,6 +221,13 @@ class Deployment:
             reason = f"load is {self.price.error:+.2f} from its set point"
             changes.append(Change(self.model.name, "price", was_price, self.price.value, reason))
         return tuple(changes)
+
+    def scraped(self, engine: EngineLoad, at_s: float) -> None:
+        """Take what its engines say of themselves; it counts until it is `READING_AGE_MAX_S` old."""
+        self._engine, self._engine_at_s = engine, at_s
+
+    def _engine_load(self, now_s: float) -> EngineLoad:
+        return self._engine if 0.0 <= now_s - self._engine_at_s <= READING_AGE_MAX_S else UNSEEN
 
     def load(self, now_s: float) -> Load:
         """Return the load that the price sees."""
@@ -364,21 +368,3 @@ class Deployment:
         if target_s is None or speed.decode_sequence_s <= 0.0:
             return self.model.in_flight_max
         return int(self.model.replicas * (target_s - speed.decode_base_s) / speed.decode_sequence_s)
-
-
-def reserved_uusd(request: Request, plan: Plan) -> int:
-    """Return what is counted as spent until the usage is known: nine in ten cost less under a hard budget."""
-    budget = request.intent.budget
-    return plan.reserve_uusd if budget is not None and budget.hard else plan.prediction.cost_uusd
-
-
-def pace_s(intent: Intent, long_answer: float) -> float | None:
-    """Return the time per output token that the intent's targets leave for a long answer."""
-    latency = intent.latency
-    paces: list[float] = []
-    if latency.tpot_ms is not None:
-        paces.append(latency.tpot_ms / 1000)
-    if latency.e2e_ms is not None:
-        left_s = (latency.e2e_ms - (latency.ttft_ms or 0.0)) / 1000
-        paces.append(left_s / max(long_answer, 1.0))
-    return min(paces, default=None)

@@ -11,8 +11,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from controller.core.controller import Controller
-from controller.core.deployment import Flight
 from controller.core.events import Submission
+from controller.core.flight import Flight
 from controller.plan import Disposition, Mode, Plan, make_plan
 
 

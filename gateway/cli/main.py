@@ -25,6 +25,7 @@ class Commands(LazyGroup):
         "export": "gateway.cli.export:export_command",
         "replay": "gateway.cli.replay:replay_command",
         "records": "gateway.cli.records:app",
+        "approvals": "gateway.cli.approvals:app",
         "policy": "gateway.cli.policy:app",
         "verify": "gateway.cli.verify:verify_command",
         "doctor": "gateway.cli.doctor:doctor_command",

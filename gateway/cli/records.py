@@ -63,6 +63,12 @@ def ls_command(
 def dangling_command(
     limit: Limit = 50,
     *,
+    held: Annotated[
+        bool,
+        typer.Option(
+            "--held", help="Instead: actions whose outcome nobody knows, and whose repetition is refused."
+        ),
+    ] = False,
     as_json: options.AsJson = False,
     workspace: options.Workspace = None,
     config: options.Config = None,
@@ -70,7 +76,10 @@ def dangling_command(
     """List decisions that were let go on and have no outcome yet, oldest first."""
 
     async def work(desk: Desk, _: LumynConfig) -> tuple[DecisionEntry, ...]:
-        return await (await desk.store()).dangling(limit=limit)
+        from gateway.pipeline.executions import unknown_outcomes
+
+        store = await desk.store()
+        return await (unknown_outcomes(store, limit=limit) if held else store.dangling(limit=limit))
 
     _print(_found(workspace, config, work), as_json=as_json)
 

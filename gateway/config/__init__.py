@@ -1,5 +1,6 @@
 """The configuration: what there is to set (`parts`), and how it is read (`read`)."""
 
+from gateway.config.actions import ActionConfig, OperatorConfig
 from gateway.config.parts import (
     BackendConfig,
     Config,
@@ -12,10 +13,12 @@ from gateway.config.parts import (
 from gateway.config.read import load_config
 
 __all__ = [
+    "ActionConfig",
     "BackendConfig",
     "Config",
     "KeyConfig",
     "ModelConfig",
+    "OperatorConfig",
     "PolicyConfig",
     "RetriesConfig",
     "is_loopback",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from gateway.config.actions import ActionConfig, IdempotencyConfig, OperatorConfig, check_routes
 from gateway.kernel import bounds
 from gateway.kernel.types import Mode
 from gateway.policy.builtin import PACKS, SUPPORT
@@ -48,6 +50,7 @@ class PolicyConfig(Part):
     packs: tuple[str, ...] = PACKS
     mode: Mode | None = Mode.ENFORCE
     advisory_allowed: bool = False
+    watch: bool = True
 
 
 class RedactionConfig(Part):
@@ -80,6 +83,8 @@ class BackendConfig(Part):
     api_key: str | None = None
     connections_max: Annotated[int, Field(ge=1, le=65_536)] = bounds.UPSTREAM_CONNECTIONS_MAX
     dialect: Literal["llm-d>=0.11", "llm-d-0.9", "gaie", "vllm", "none"] = "none"
+    engine_priority: Literal["off", "vllm", "sglang"] = "off"
+    isolate_cache: bool = False
     metrics_url: str | None = None
 
 
@@ -102,6 +107,7 @@ class ModelConfig(Part):
     quality: Annotated[float, Field(ge=0, le=1)] = 1.0
     context: Annotated[int, Field(ge=1, le=100_000_000)] = 131_072
     in_flight_max: Annotated[int, Field(ge=1, le=65_536)] = 512
+    reasoning: bool = False
 
     @property
     def replicas(self) -> int:
@@ -199,11 +205,24 @@ class Config(Part):
     models: tuple[ModelConfig, ...] = ()
     intents: tuple[dict[str, Any], ...] = ()
     """As `schemas/intent.v1.json` says; read by the controller, which alone knows what they mean."""
+    actions: tuple[ActionConfig, ...] = ()
+    operators: tuple[OperatorConfig, ...] = ()
+    idempotency: IdempotencyConfig = IdempotencyConfig()
     breaker: BreakerConfig = BreakerConfig()
     retries: RetriesConfig = RetriesConfig()
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()
     service: ServiceConfig = ServiceConfig()
+
+    @cached_property
+    def source(self) -> str | None:
+        """The file that it was read from, for messages: no part of what is configured. None without one."""
+        return None
+
+    def read_from(self, source: str | None) -> Config:
+        """Return the same configuration, knowing its file."""
+        self.__dict__["source"] = source
+        return self
 
     @model_validator(mode="after")
     def _holds_together(self) -> Config:
@@ -211,7 +230,19 @@ class Config(Part):
         _unique("keys", [key.hash for key in self.keys])
         _unique("backends", [backend.name for backend in self.backends])
         _unique("models", [model.name for model in self.models])
-        dialects = {backend.name: backend.dialect for backend in self.backends}
+        _unique("actions", [action.name for action in self.actions])
+        _unique("operators", [operator.name for operator in self.operators])
+        check_routes(self.actions)
+        agents = {key.hash for key in self.keys}
+        for operator in self.operators:
+            if operator.hash in agents:
+                raise ValueError(
+                    f"operator `{operator.name}` has the hash of an API key: an agent could approve itself"
+                )
+        dialects = {
+            backend.name: (backend.dialect, backend.engine_priority, backend.isolate_cache)
+            for backend in self.backends
+        }
         for model in self.models:
             _check_serving(model, dialects)
         # A signing secret guards `/v0` and `/admin` only: without keys `/v1` would be open to everybody.
@@ -238,7 +269,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _check_serving(model: ModelConfig, dialects: Mapping[str, str]) -> None:
+def _check_serving(model: ModelConfig, dialects: Mapping[str, tuple[str, str, bool]]) -> None:
     names = [share.name for share in model.backend]
     _unique(f"model `{model.name}`", names)
     for name in names:
@@ -246,7 +277,10 @@ def _check_serving(model: ModelConfig, dialects: Mapping[str, str]) -> None:
             raise ValueError(f"model `{model.name}` names the backend `{name}`, which is not there")
     if len({dialects[name] for name in names}) > 1:
         # A plan is written down once, in the words of whoever serves the model.
-        raise ValueError(f"model `{model.name}`: its backends must speak one dialect")
+        raise ValueError(
+            f"model `{model.name}`: its backends must speak one dialect, with one `engine_priority` and "
+            "one `isolate_cache`"
+        )
 
 
 def _unique(what: str, names: list[str]) -> None:

@@ -123,6 +123,36 @@ IDEMPOTENCY_TTL_S: Final = 24 * 3600.0
 """A key is honoured at least so long, as callers know it from payment APIs: retention never drops a decision
 that holds a younger one."""
 
+IDEMPOTENCY_DERIVED_TTL_S: Final = 1800.0
+"""A key that we derive from a request is honoured so long: SDKs wait 600 s for an answer, at most 120 s
+before each of two retries, and nobody who acts anew half an hour later means the old action."""
+RESULT_BYTES_MAX: Final = 256 * KIB
+"""The answer of an action, kept for its repetition; tools answer with some kB."""
+EXECUTIONS_MAX: Final = 100_000
+"""Actions whose repetition can be recognised at one time: some 100 MB at 1 kB an answer."""
+CLAIMS_SWEPT_MAX: Final = 200
+"""Expired claims taken away in one commit: less than a full batch, so that live traffic fits beside it."""
+
+# --- approvals ---------------------------------------------------------------------------------
+APPROVAL_ASK_S: Final = 24 * 3600.0
+"""How long a question waits for a person: a night and a morning."""
+APPROVAL_USE_S: Final = 3600.0
+"""How long an approval may be used, from the moment that it is given: agents poll, and restart."""
+APPROVALS_PENDING_MAX: Final = 1_000
+"""Questions of one key that wait at one time: no person answers more, and a wild agent asks for ever."""
+APPROVAL_KEPT_S: Final = 7 * 86_400.0
+"""How long an approval that nobody can use any more is listed; its record holds it for ever."""
+REASON_CHARS_MAX: Final = 2_000
+"""Why somebody approved or denied: a sentence or two."""
+
+# --- actions -----------------------------------------------------------------------------------
+ACTION_FIRST_BYTE_S: Final = 60.0
+"""A tool's answer: payment APIs give up after 30 to 60 s."""
+ACTION_CONNECTIONS_MAX: Final = 128
+"""Per action route: a tool's server is smaller than a model's."""
+QUERY_FIELDS_MAX: Final = 100
+"""Parameters of a query."""
+
 # --- the process -------------------------------------------------------------------------------
 DRAIN_S: Final = 25.0
 """For streams to end after SIGTERM: Kubernetes kills after 30."""

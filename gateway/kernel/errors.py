@@ -9,24 +9,34 @@
         NotFoundError           404  NOT_FOUND | MODEL_NOT_FOUND
         MethodNotAllowedError   405  METHOD_NOT_ALLOWED
         RequestTimeoutError     408  REQUEST_TIMEOUT
-        ConflictError           409  IDEMPOTENCY_CONFLICT | OUTCOME_CONFLICT
+        ConflictError           409  IDEMPOTENCY_CONFLICT | IDEMPOTENCY_SPENT | OUTCOME_CONFLICT
           DuplicateKeyError            the store's own word for it, caught where the twin is looked up
+          ClaimTakenError              the same for a claim, caught where the claim's meaning is known
+          UnknownOutcomeError        IDEMPOTENCY_UNKNOWN  it may have been done: it is not done again
         TooLargeError           413  BODY_TOO_LARGE
         UnsupportedMediaError   415  UNSUPPORTED_MEDIA_TYPE
       RefusedError            403  the policy said no; `code` is the deciding reason code
         NotTrustedError             of a gated function that therefore did not run; it carries the record
+        QueryError            422  EVIDENCE_NEEDED         the policy asks; the code is its reason code
+        PendingError          202  APPROVAL_PENDING        a person is asked; `approval_id` says where to look
+        DeniedError                APPROVAL_DENIED         the person said no
+        TooManyApprovalsError 429  APPROVALS_FULL          too many questions of this key wait for a person
+        ApprovalError         409  APPROVAL_MISMATCH | APPROVAL_USED | APPROVAL_EXPIRED |
+                                   APPROVAL_POLICY_CHANGED | APPROVAL_NOT_PENDING
       LoadError               the controller did not let it through; nothing was forwarded
         ShedError             429  SHED                     refused at once: no permitted way to serve it now
         ExpiredError          503  EXPIRED                  it waited until it could no longer be in time
+      InFlightError           409  IDEMPOTENCY_IN_FLIGHT    the same action is under way
       StoreError              503
         StoreUnavailableError   STORAGE_UNAVAILABLE           nothing was recorded, nothing forwarded
-        StoreBusyError          STORAGE_BUSY                  the queue is full: back-pressure
+        StoreBusyError          STORAGE_BUSY | IDEMPOTENCY_FULL   a bound is reached: back-pressure
       UpstreamError
         UpstreamUnreachableError 502  UPSTREAM_UNREACHABLE
           UpstreamBusyError             our own bound of connections to it, no fault of its own
           UpstreamOpenError      503  UPSTREAM_OPEN            its breaker is open, and nobody else serves
         UpstreamBrokenError      502  UPSTREAM_BROKEN          it answered, and not in HTTP or not to the end
           UpstreamClosedError           it closed the connection before it had answered
+        UpstreamAddressError     502  UPSTREAM_ADDRESS_REFUSED   its name leads where we may not go
         UpstreamTimeoutError     504  UPSTREAM_TIMEOUT
           UpstreamConnectTimeoutError   no connection in time
       SetupError                exit 2: the gateway refuses to start
@@ -42,8 +52,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from gateway.kernel.problem import Problem
 
 
 class GatewayError(Exception):
@@ -147,6 +158,22 @@ class DuplicateKeyError(ConflictError):
         self.decision_id = decision_id
 
 
+class ClaimTakenError(ConflictError):
+    """What was to be claimed stands otherwise: in `state`, held by `decision_id`; empty where nothing is."""
+
+    def __init__(self, space: str, state: str, decision_id: str) -> None:
+        super().__init__("another request was faster")
+        self.space = space
+        self.state = state
+        self.decision_id = decision_id
+
+
+class UnknownOutcomeError(ConflictError):
+    """The same action was forwarded before, and nobody knows what came of it."""
+
+    default_code = "IDEMPOTENCY_UNKNOWN"
+
+
 class TooLargeError(RequestError):
     """Over a bound of `kernel.bounds`."""
 
@@ -166,6 +193,8 @@ class RefusedError(GatewayError):
 
     default_code = "POLICY_DENIED"
     status = 403
+    facts: Mapping[str, Any] | None = None
+    """Further members of the answer, where its API has room for them: decision, verdict, questions."""
 
 
 class NotTrustedError(RefusedError):
@@ -179,6 +208,48 @@ class NotTrustedError(RefusedError):
             code=record["reason_codes"][0],
             hint=f"see decision {record['decision_id']}",
         )
+
+
+class QueryError(RefusedError):
+    """The policy needs more evidence; `facts` holds what is missing, and the question for each."""
+
+    default_code = "EVIDENCE_NEEDED"
+    status = 422
+
+
+class PendingError(RefusedError):
+    """A person must approve it, and has been asked. The very same request may be repeated."""
+
+    default_code = "APPROVAL_PENDING"
+    status = 202
+
+    def __init__(self, approval_id: str, *, follows: str | None = None) -> None:
+        self.approval_id = approval_id
+        before = "" if follows is None else f" once more ({follows})"
+        super().__init__(
+            f"a person must approve this request{before}",
+            hint=f"ask for approval {approval_id}, and repeat the very same request once it is approved",
+        )
+
+
+class DeniedError(RefusedError):
+    """The person who was asked said no."""
+
+    default_code = "APPROVAL_DENIED"
+
+
+class ApprovalError(RefusedError):
+    """An approval does not let this request through; `code` says why."""
+
+    default_code = "APPROVAL_MISMATCH"
+    status = 409
+
+
+class TooManyApprovalsError(RefusedError):
+    """So many questions of one key wait for a person that nobody would come to this one."""
+
+    default_code = "APPROVALS_FULL"
+    status = 429
 
 
 class LoadError(GatewayError):
@@ -198,6 +269,14 @@ class ExpiredError(LoadError):
 
     default_code = "EXPIRED"
     status = 503
+
+
+class InFlightError(GatewayError):
+    """The very same action is under way."""
+
+    default_code = "IDEMPOTENCY_IN_FLIGHT"
+    status = 409
+    retryable = True
 
 
 class StoreError(GatewayError):
@@ -254,6 +333,14 @@ class UpstreamClosedError(UpstreamBrokenError):
     """It closed the connection before the head of its answer was whole."""
 
 
+class UpstreamAddressError(UpstreamError):
+    """Its name resolves to an address that is not allowed; nothing was sent."""
+
+    default_code = "UPSTREAM_ADDRESS_REFUSED"
+    retryable = True
+    sent = False
+
+
 class UpstreamTimeoutError(UpstreamError):
     """A deadline passed: first byte or idle."""
 
@@ -278,19 +365,6 @@ class InvalidConfigError(SetupError):
     """A key of the configuration is wrong."""
 
     default_code = "INVALID_CONFIG"
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong in a document. Lines and columns count from 1; 0 where there is no place."""
-
-    message: str
-    line: int = 0
-    column: int = 0
-    pointer: str = ""
-
-    def __str__(self) -> str:
-        return f"line {self.line}, column {self.column}: {self.message}" if self.line else self.message
 
 
 class InvalidPolicyError(SetupError, ValueError):

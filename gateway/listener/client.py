@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -30,25 +31,11 @@ from gateway.wire.errors import error_headers
 ErrorShape = Callable[[GatewayError, str], bytes]
 """Makes an error's body, given the error and the request id."""
 
-_REASONS: Final = {
-    200: "OK",
-    202: "Accepted",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    409: "Conflict",
+_REASONS: Final = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
-    415: "Unsupported Media Type",
     422: "Unprocessable Content",
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
 }
+"""RFC 9110's, where Python still has older ones."""
 _STATUS_LINES: Final = {status: f"HTTP/1.1 {status} {reason}\r\n" for status, reason in _REASONS.items()}
 _BODILESS: Final = frozenset({204, 304})
 _JSON: Final = ("content-type", "application/json")
@@ -146,9 +133,14 @@ class HttpClient:
         return self._request.version
 
     @property
+    def query_string(self) -> str:
+        """The target's query as it came, empty where there is none."""
+        return self._request.raw_path.partition("?")[2]
+
+    @property
     def query(self) -> list[tuple[str, str]]:
         """The query's parameters in order."""
-        return parse_qsl(self._request.raw_path.partition("?")[2], keep_blank_values=True, max_num_fields=100)
+        return parse_qsl(self.query_string, keep_blank_values=True, max_num_fields=100)
 
     @property
     def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]:

@@ -7,16 +7,15 @@ forward because `exchange.TABLE` has no other way.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from gateway.kernel.errors import (
+    ClaimTakenError,
     GatewayError,
     InternalError,
     RequestError,
-    StoreError,
     UpstreamBrokenError,
     UpstreamError,
 )
@@ -25,8 +24,11 @@ from gateway.pipeline.exchange import START, TABLE, Command, Event, State, Trans
 from gateway.pipeline.further import Attempts, Load
 from gateway.pipeline.govern import TURNED_AWAY, ending_of, turned_away
 from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge
+from gateway.pipeline.settle import kept, queue, settle
 from gateway.pipeline.sighting import (
+    BODY_KEPT_BYTES_MAX,
     Sighting,
+    body_ended,
     content_length,
     is_event_stream,
     outcome_data,
@@ -35,13 +37,10 @@ from gateway.pipeline.sighting import (
 )
 from gateway.pipeline.surroundings import Surroundings
 from gateway.records.types import Entry, EventEntry
+from gateway.store.port import Receipt
 from gateway.wire.errors import openai_error
 from gateway.wire.headers import relayed_response_headers
-from gateway.wire.openai import read_usage_of_body
 from gateway.wire.sse import StreamWatch, error_event
-
-_BODY_KEPT_BYTES_MAX: Final = 256 * 1024
-"""Of an answer that is not streamed this much is kept to read its usage; larger ones go unread."""
 
 
 class Exchange:
@@ -58,6 +57,7 @@ class Exchange:
         "_fate",
         "_judge",
         "_kept",
+        "_promised",
         "_request_id",
         "_watch",
         "sighting",
@@ -75,6 +75,7 @@ class Exchange:
         self._answer: Answer | None = None
         self._watch: StreamWatch | None = None
         self._chunk = b""
+        self._promised: asyncio.Future[Receipt] | None = None
         self._kept: list[bytes] = []
         self.sighting = Sighting(around.clock.monotonic_s())
 
@@ -150,7 +151,7 @@ class Exchange:
             return self._note(error, Event.DECISION_FAILED)
         self._admitted = self.sighting.admitted = admitted
         self.sighting.decided_s = self._around.clock.monotonic_s()
-        if not admitted.decision.forwardable:
+        if not (admitted.decision.forwardable or admitted.approved):
             return Event.HELD
         if self._around.governor is not None:
             self._asked = self._judge.asked(admitted, arrived_s=self.sighting.began_s)
@@ -177,22 +178,28 @@ class Exchange:
 
     async def _persist(self) -> Event:
         assert self._admitted is not None
-        return await self._commit(self._admitted.entries)
+        return await self._commit(self._admitted, self._admitted.entries, None)
 
     async def _persist_refusal(self) -> Event:
         assert self._admitted is not None
         assert self._fate is not None
         outcome = self._outcome(self._admitted, self._fate)
-        return await self._commit((*self._admitted.entries, outcome), self._fate)
+        event = await self._commit(self._admitted, (*self._admitted.entries, outcome), self._fate)
+        # Decided again it claims nothing, so that this happens once.
+        return await self._persist_refusal() if event is Event.OVERTAKEN else event
 
-    async def _commit(self, entries: tuple[Entry, ...], fate: Fate | None = None) -> Event:
+    async def _commit(self, admitted: Admitted, entries: tuple[Entry, ...], fate: Fate | None) -> Event:
         try:
-            receipt = self._around.recorder.submit(entries)
+            receipt = self._around.recorder.submit(entries, steps=admitted.steps)
             # From here on the store owns the write, also where the client leaves while we wait.
             self.sighting.fate = fate
-            await receipt
+            self._promised = receipt if admitted.steps else None
+            await (asyncio.shield(receipt) if admitted.steps else receipt)
         except GatewayError as error:
             self.sighting.fate = None
+            if isinstance(error, ClaimTakenError) and admitted.overtaken is not None:
+                self._admitted = self.sighting.admitted = admitted.overtaken(error)
+                return Event.OVERTAKEN
             return self._note(error, Event.COMMIT_FAILED)
         return Event.COMMITTED
 
@@ -248,13 +255,14 @@ class Exchange:
         return Event.COMMITTED
 
     async def _relay_head(self) -> Event:
-        answer = self._answer
+        answer, admitted = self._answer, self._admitted
         assert answer is not None
+        assert admitted is not None
         headers = own_headers(self.sighting, request_id=self._request_id)
         for name, value in relayed_response_headers(answer.headers):
             headers.append((name.decode("latin-1"), value.decode("latin-1")))
         if is_event_stream(answer):
-            self._watch = StreamWatch()
+            self._watch = None if admitted.opaque else StreamWatch()
             headers.append(("x-accel-buffering", "no"))
         length = content_length(answer)
         await self._client.send_head(answer.status, headers, length=length, flush=not answer.buffered)
@@ -273,7 +281,7 @@ class Exchange:
                 sighting.first_content_s = self._around.clock.monotonic_s()
                 if self._asked is not None and self._around.governor is not None:
                     self._around.governor.first_token(self._asked)
-        elif sighting.bytes_out <= _BODY_KEPT_BYTES_MAX:
+        elif sighting.bytes_out <= BODY_KEPT_BYTES_MAX:
             self._kept.append(data)
         await self._client.send_chunk(data)
         return await self._next_chunk(answer)
@@ -292,19 +300,20 @@ class Exchange:
                 return Event.BACKEND_REFUSED
             whole = self._watch.done
         else:
-            usage, readable = read_usage_of_body(b"".join(self._kept))
-            self.sighting.usage = usage
-            whole = answer.complete or readable
+            whole, self.sighting.usage = body_ended(answer, self._kept, self._admitted)
         if whole:
             return Event.BODY_COMPLETED if answer.status < 400 else Event.BACKEND_REFUSED
         broken = UpstreamBrokenError("the backend ended its answer without its end mark")
         return self._note(broken, Event.BODY_BROKE_OFF)
 
     async def _relay_end(self) -> None:
+        if self._promised is not None:
+            await kept(self._promised)
         await self._client.send_end()
 
     async def _answer_error(self) -> None:
         assert self.sighting.error is not None
+        await kept(self._promised)
         await self._client.send_error(
             self.sighting.error,
             headers=own_headers(self.sighting, request_id=self._request_id),
@@ -313,7 +322,7 @@ class Exchange:
     async def _answer_refusal(self) -> None:
         assert self._admitted is not None
         await self._client.send_error(
-            self.sighting.error or refusal(self._admitted),
+            self.sighting.error or self._admitted.refusal or refusal(self._admitted),
             headers=own_headers(self.sighting, request_id=self._request_id),
         )
 
@@ -326,18 +335,15 @@ class Exchange:
         assert transition.fate is not None
         assert self._admitted is not None
         self.sighting.fate = transition.fate
-        self._queue((self._outcome(self._admitted, transition.fate),))
+        outcome = self._outcome(self._admitted, transition.fate)
+        self._promised = settle(self._around.recorder, self.sighting, outcome, self._promised)
 
     def _settle_unsent(self, transition: Transition) -> None:
         assert transition.fate is not None
         assert self._admitted is not None
         self.sighting.fate = transition.fate
-        self._queue((*self._admitted.entries, self._outcome(self._admitted, transition.fate)))
-
-    def _queue(self, entries: tuple[Entry, ...]) -> None:
-        """Nobody waits for it: where it is lost, the decision is marked unknown at the next start."""
-        with contextlib.suppress(StoreError):
-            _ = self._around.recorder.submit(entries, reserved=True)
+        outcome = self._outcome(self._admitted, transition.fate)
+        queue(self._around.recorder, (*self._admitted.entries, outcome))
 
     def _relay_break(self, _: Transition) -> None:
         error = self.sighting.error or UpstreamBrokenError("the gateway is stopping")

@@ -48,7 +48,7 @@ def ending_of(asked: Asked, sighting: Sighting, fate: Fate | None, watch: Stream
         input_tokens=usage.get("prompt_tokens"),
         output_tokens=output_tokens,
         cached_tokens=usage.get("cached_tokens", 0),
-        truncated=asked.max_tokens is not None and output_tokens >= asked.max_tokens,
+        truncated=asked.max_tokens is not None and output_tokens >= asked.max_tokens * asked.choices,
     )
 
 
@@ -92,6 +92,12 @@ class FailOpen:
         if self._announcer is not None and terms.actions != UNTOUCHED:
             facts = {"decision_id": asked.ticket, "intent": terms.intent, "planned_model": terms.model}
             self._announcer.say(terms.control["actions"], facts)
+
+    def first_rung(self, asked: Asked) -> str | None:
+        """Return the model that the intent of a request prefers; None without one."""
+        with self._net:
+            return self._governor.first_rung(asked)
+        return None
 
     def first_token(self, asked: Asked) -> None:
         """Say that the first content went by."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 
+from gateway.pipeline.ports import Admitted
 from gateway.pipeline.sighting import Sighting
 from gateway.telemetry.log import LOG, name_fault
 from gateway.telemetry.metrics import ExchangeReading, Metrics
@@ -53,7 +54,7 @@ class ExchangeObserver:
         content = sighting.first_content_s
         return ExchangeReading(
             operation="none" if admitted is None else admitted.decision.action_type,
-            model=model if model is not None and model in self._models else "other",
+            model=self._label(admitted, model),
             verdict="none" if admitted is None else admitted.decision.verdict.value,
             fate="none" if sighting.fate is None else sighting.fate.value,
             error="" if sighting.error is None else sighting.error.code,
@@ -64,3 +65,9 @@ class ExchangeObserver:
             input_tokens=usage.get("prompt_tokens"),
             output_tokens=usage.get("completion_tokens"),
         )
+
+    def _label(self, admitted: Admitted | None, model: str | None) -> str:
+        """Return the model as a label; empty for an action, which has none."""
+        if admitted is not None and admitted.opaque:
+            return ""
+        return model if model is not None and model in self._models else "other"

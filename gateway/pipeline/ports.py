@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from gateway.engine.decide import Decision
-from gateway.kernel.errors import GatewayError
+from gateway.kernel.errors import ClaimTakenError, GatewayError
 from gateway.kernel.hot import hot_dataclass
-from gateway.kernel.types import JSONObject, Tenant
+from gateway.kernel.types import Fate, JSONObject, Tenant
 from gateway.pipeline.retry import Repeats
 from gateway.records.types import Entry
+from gateway.store.claims import ClaimStep
 from gateway.store.port import Receipt
 
 Headers: TypeAlias = Sequence[tuple[str, str]]
@@ -21,7 +22,9 @@ Headers: TypeAlias = Sequence[tuple[str, str]]
 class Recorder(Protocol):
     """The part of the store that an exchange uses."""
 
-    def submit(self, entries: Sequence[Entry], *, reserved: bool = False) -> asyncio.Future[Receipt]:
+    def submit(
+        self, entries: Sequence[Entry], *, reserved: bool = False, steps: Sequence[ClaimStep] = ()
+    ) -> asyncio.Future[Receipt]:
         """See `store.port.Store.submit`."""
         ...
 
@@ -147,6 +150,19 @@ class Admitted:
     """Why, in a sentence."""
     onward: Onward | None = None
     """Who knows where else it may go; None where one attempt is all there is."""
+    approved: bool = False
+    """A person approved this very call: it goes, though the policy escalates it."""
+    refusal: GatewayError | None = None
+    """What the caller is told if it does not go; None leaves it to the verdict."""
+    steps: tuple[ClaimStep, ...] = ()
+    """What is claimed in the commit of the decision."""
+    overtaken: Callable[[ClaimTakenError], Admitted] | None = None
+    """What it becomes where another claimed first: a refusal, decided again under the same id."""
+    settled: Callable[[Fate, GatewayError | None, bool], tuple[ClaimStep, ...]] | None = None
+    """What its end claims or frees, in the commit of the outcome: told the fate, the error that ended it, and
+    whether it was sent."""
+    opaque: bool = False
+    """The answer is none of an LLM: its content says nothing of its end or of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +214,10 @@ class Asked:
     stream: bool
     input_tokens: int
     max_tokens: int | None
-    ceilings: Mapping[str, int]
-    """The fields of the body that bound the answer, as they are there."""
+    fields: Mapping[str, int | str]
+    """The fields of the body that steer an engine, as they are there."""
+    choices: int
+    """How many answers are asked for at once."""
     service_tier: str | None
     arrived_s: float
     """Of the monotonic clock."""
@@ -235,7 +253,12 @@ class Terms(Protocol):
 
     @property
     def fields(self) -> Mapping[str, int | str]:
-        """The top-level fields of the body to set; empty forwards the bytes as they came."""
+        """The top-level fields of the body to set; with nothing to remove the bytes go as they came."""
+        ...
+
+    @property
+    def removed(self) -> Sequence[str]:
+        """The top-level fields of the body to take out."""
         ...
 
     @property
@@ -292,6 +315,10 @@ class Governor(Protocol):
 
     async def admit(self, asked: Asked) -> Terms:
         """Plan a request and wait for its turn. A cancelled caller leaves nothing behind."""
+        ...
+
+    def first_rung(self, asked: Asked) -> str | None:
+        """Return the model that the intent of a request prefers, None where it has none; plans nothing."""
         ...
 
     def first_token(self, ticket: str) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.kernel.canon import canonical_bytes, digest
-from gateway.kernel.errors import InvalidPolicyError, Problem
+from gateway.kernel.errors import InvalidPolicyError
+from gateway.kernel.problem import Problem
 from gateway.kernel.types import JSON, Mode, Stage, Verdict
 from gateway.policy.conditions import Condition, compile_condition
 from gateway.policy.document import Node, read_document

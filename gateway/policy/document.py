@@ -18,7 +18,8 @@ from typing import Any, Final, NoReturn, TypeAlias
 import yaml
 
 from gateway.kernel.bounds import YAML_BYTES_MAX, YAML_DEPTH_MAX, YAML_NODES_MAX
-from gateway.kernel.errors import InvalidPolicyError, Problem
+from gateway.kernel.errors import InvalidPolicyError
+from gateway.kernel.problem import Problem
 from gateway.kernel.types import JSON
 
 PROBLEMS_MAX: Final = 100

@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from gateway.kernel.errors import Problem
+from gateway.kernel.problem import Problem
 from gateway.kernel.types import JSON, PRECEDENCE, Stage, Verdict
 from gateway.policy.compile import WHEN_KEYS, CompiledPolicy, Scope
 from gateway.policy.conditions import MEMORY_FIELD, Condition

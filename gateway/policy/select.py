@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.kernel.canon import digest
-from gateway.kernel.errors import InvalidPolicyError, Problem
+from gateway.kernel.errors import InvalidPolicyError
+from gateway.kernel.problem import Problem
 from gateway.policy.compile import CompiledPolicy
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from gateway.kernel.errors import Problem
+from gateway.kernel.problem import Problem
 from gateway.kernel.types import JSON, JSONObject, Mode, Stage, Verdict
 from gateway.policy.document import Node
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from gateway.kernel.errors import RecordError
 from gateway.records.agree import disagreement, plainly_agrees
@@ -22,6 +22,12 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called with entries checked so far, and all of them."""
 Anchored: TypeAlias = Mapping[tuple[str, int], bytes]
 """Links that are known from outside, by writer and sequence."""
+
+
+Place: TypeAlias = tuple[int, str, int, str]
+"""Position, writer, sequence and id of a row."""
+POSITION_NONE: Final = -(1 << 63) - 1
+"""Below every position that there can be."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,15 +68,14 @@ class Part:
 
     records: int = 0
     faults: list[Fault] = field(default_factory=list)
+    first: Place | None = None
+    """Of the first row."""
+    position: int = POSITION_NONE
+    """Of the last row that was looked at."""
     firsts: dict[str, tuple[int, int, str, bytes, bytes, bytes]] = field(default_factory=dict)
     """Of each writer's first entry: position, seq, id, link, header, body."""
     lasts: dict[str, tuple[int, int, bytes]] = field(default_factory=dict)
     """Of each writer's last entry: position, seq, link."""
-
-    def reached(self, before: int) -> int:
-        """Return the position of the last row that was looked at, or `before` where none was."""
-        lasts = (position for position, _, _ in self.lasts.values())
-        return max((before, *lasts, *(fault.position for fault in self.faults)))
 
 
 def check_rows(
@@ -79,12 +84,29 @@ def check_rows(
     """Check rows of `position` and `COLUMNS`, each against the one before it."""
     for row in rows:
         writer = writers.get(row[1])
+        position = row[0]
+        if part.first is None:
+            part.first = _place(row, writer)
+        elif position <= part.position:
+            part.faults.append(_misplaced(*_place(row, writer)))
+        part.position = position
         if writer is None:
-            fault = Fault(row[0], f"number {row[1]}", row[2], row[5], "its writer is not known")
-            part.faults.append(fault)
+            part.faults.append(Fault(*_place(row, writer), "its writer is not known"))
             continue
         part.records += 1
         _check(part, row, writer, anchored)
+
+
+def _place(row: Sequence[Any], writer: str | None) -> Place:
+    """Say which row it is, whatever damage has made of its columns."""
+    seq = row[2] if row[2].__class__ is int else -1
+    return row[0], f"number {row[1]}" if writer is None else writer, seq, str(row[5])
+
+
+def _misplaced(position: int, writer: str, seq: int, entry_id: str) -> Fault:
+    """A row whose position does not rise cannot be found by the indexes, however whole it is."""
+    what = f"misplaced: its position {position} is not behind the last"
+    return Fault(position, writer, seq, entry_id, what)
 
 
 def check_sealed(
@@ -94,8 +116,7 @@ def check_sealed(
     part = Part()
     awaited = set(cuts.kept)
     for row in rows:
-        position, number, seq = row[:3]
-        writer = writers.get(number, f"number {number}")
+        position, writer, seq, _ = _place(row, writers.get(row[1]))
         before = cuts.before.get((writer, seq), genesis(writer))
         last = part.lasts.get(writer)
         if last is None or last[1] != seq - 1:
@@ -113,6 +134,10 @@ def check_sealed(
 def _check(part: Part, row: Sequence[Any], writer: str, anchored: Mapping[tuple[str, int], bytes]) -> None:
     position, seq, stored_link, columns = row[0], row[2], row[3], row[4:]
     entry_id, body = str(columns[1]), columns[17]
+    if seq.__class__ is not int or stored_link.__class__ is not bytes or body.__class__ is not bytes:
+        # Damage can change what type a column has: then there is nothing to compute with.
+        part.faults.append(Fault(position, writer, -1, entry_id, "changed: a column is of another type"))
+        return
     try:
         entry_header = header_of(columns)
         contradiction = _contradiction(columns)
@@ -165,9 +190,13 @@ def join(
     records = kept.records
     faults = list(kept.faults)
     lasts = {writer: (0, head.seq, head.link) for writer, head in sealed.items()}
+    reached = kept.position
     for part in parts:
         records += part.records
         faults += part.faults
+        if part.first is not None and part.first[0] <= reached:
+            faults.append(_misplaced(*part.first))
+        reached = max(reached, part.position)
         for writer, (position, seq, entry_id, stored, entry_header, body) in part.firsts.items():
             _, before_seq, before = lasts.get(writer, (0, -1, genesis(writer)))
             what = _misfit(before_seq, before, seq, stored, entry_header, body) if entry_header else ""

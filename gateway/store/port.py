@@ -25,6 +25,7 @@ from gateway.records.types import (
     MemoryEntry,
     PolicyEntry,
 )
+from gateway.store.claims import Claim, ClaimFilter, ClaimPage, ClaimStep
 
 MEMORY_ITEMS_MAX: Final = 10_000
 """Memory items in one read: some 5 MB."""
@@ -107,8 +108,13 @@ class StoreHealth:
 class Store(Protocol):
     """See the module's docstring. All waiting methods may raise `StoreUnavailableError`."""
 
-    def submit(self, entries: Sequence[Entry], *, reserved: bool = False) -> asyncio.Future[Receipt]:
+    def submit(
+        self, entries: Sequence[Entry], *, reserved: bool = False, steps: Sequence[ClaimStep] = ()
+    ) -> asyncio.Future[Receipt]:
         """Enqueue entries that are committed together or not at all, in this order.
+
+        `steps` are carried out in the same transaction; where one does not fit, nothing of this group is
+        stored and the future raises `ClaimTakenError`.
 
         `reserved` entries end what was admitted before (outcomes): they pass the bound of the queue,
         because there are never more of them than admitted decisions, and refusing them would lose a fate.
@@ -163,6 +169,23 @@ class Store(Protocol):
 
     async def proof(self, entry_id: str) -> Proof | None:
         """Return an entry's place in the ledger, or None where it is not known."""
+        ...
+
+    async def claim(self, tenant: Tenant, space: str, name: str) -> Claim | None:
+        """Return what stands under a name, whether or not it has expired."""
+        ...
+
+    async def claims(
+        self, scope: Scope, space: str, wanted: ClaimFilter, *, limit: int, cursor: str | None
+    ) -> ClaimPage:
+        """Return a page of claims, newest decision first. A cursor that is none of ours: InvalidRequestError.
+
+        `limit` is cut to 1..PAGE_DECISIONS_MAX.
+        """
+        ...
+
+    async def count_claims(self, scope: Scope, space: str, wanted: ClaimFilter) -> int:
+        """Return how many claims a listing would have."""
         ...
 
     async def dangling(self, *, limit: int) -> tuple[DecisionEntry, ...]:

@@ -16,8 +16,10 @@ from gateway.kernel.ids import IdSource
 from gateway.kernel.types import EveryTenant, Scope, Tenant
 from gateway.records.proof import Proof
 from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
+from gateway.store import postgres_claims
 from gateway.store import postgres_read as read
 from gateway.store.anchor import AnchorFile, OnHead
+from gateway.store.claims import Claim, ClaimFilter, ClaimPage, ClaimStep
 from gateway.store.port import (
     CONTROL_RECORDS_MAX,
     MEMORY_ITEMS_MAX,
@@ -100,9 +102,11 @@ class PostgresStore:
         """The id under which this store writes its chain."""
         return self._driver.writer
 
-    def submit(self, entries: Sequence[Entry], *, reserved: bool = False) -> asyncio.Future[Receipt]:
+    def submit(
+        self, entries: Sequence[Entry], *, reserved: bool = False, steps: Sequence[ClaimStep] = ()
+    ) -> asyncio.Future[Receipt]:
         """Enqueue entries; see `Store.submit`. Raises `InvalidRequestError` for a column of no database."""
-        return self._group_writer.submit(tuple(map(seal, entries)), reserved=reserved)
+        return self._group_writer.submit(tuple(map(seal, entries)), reserved=reserved, steps=tuple(steps))
 
     async def decision(self, scope: Scope, decision_id: str) -> DecisionEntry | None:
         """Return one decision, or None if this scope has none of that id."""
@@ -140,6 +144,21 @@ class PostgresStore:
     async def proof(self, entry_id: str) -> Proof | None:
         """Return an entry's place in the ledger, or None where it is not known."""
         return await self._read(postgres_proof, entry_id)
+
+    async def claim(self, tenant: Tenant, space: str, name: str) -> Claim | None:
+        """Return what stands under a name, whether or not it has expired."""
+        return await self._read(postgres_claims.claim, tenant, space, name)
+
+    async def claims(
+        self, scope: Scope, space: str, wanted: ClaimFilter, *, limit: int, cursor: str | None
+    ) -> ClaimPage:
+        """Return a page of claims, newest decision first; `limit` is cut to 1..PAGE_DECISIONS_MAX."""
+        count = max(1, min(limit, PAGE_DECISIONS_MAX))
+        return await self._read(postgres_claims.claims, scope, space, wanted, count, cursor)
+
+    async def count_claims(self, scope: Scope, space: str, wanted: ClaimFilter) -> int:
+        """Return how many claims a listing would have."""
+        return await self._read(postgres_claims.count, scope, space, wanted)
 
     async def dangling(self, *, limit: int) -> tuple[DecisionEntry, ...]:
         """Return decisions that await an outcome and have none, oldest first."""

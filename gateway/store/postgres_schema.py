@@ -128,7 +128,25 @@ CREATE OR REPLACE FUNCTION refuse_unsealed() RETURNS trigger LANGUAGE plpgsql AS
 """
 """What may leave is named, run by run, with the segment that seals it: what retention kept is guarded too."""
 
-STEPS: Final = (_STEP_1, _STEP_2, _STEP_3)
+_STEP_4: Final = """
+CREATE TABLE claims (
+  space text COLLATE "C" NOT NULL,
+  tenant text COLLATE "C" NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  owner text COLLATE "C" NOT NULL,
+  state text COLLATE "C" NOT NULL,
+  digest text COLLATE "C" NOT NULL,
+  decision_id text COLLATE "C" NOT NULL,
+  at_ms bigint NOT NULL,
+  expires_ms bigint NOT NULL,
+  body bytea NOT NULL,
+  PRIMARY KEY (space, tenant, name)
+);
+CREATE INDEX claims_by_decision ON claims (space, decision_id);
+CREATE INDEX claims_by_expiry ON claims (space, expires_ms);
+"""
+
+STEPS: Final = (_STEP_1, _STEP_2, _STEP_3, _STEP_4)
 SCHEMA_VERSION: Final = len(STEPS)
 MIGRATION_LOCK: Final = 0x4C756D79_0001
 """Advisory lock of those who migrate: two gateways may start at once."""

@@ -116,7 +116,25 @@ CREATE TRIGGER entries_never_leave BEFORE DELETE ON entries
 """
 """What may leave is named, run by run, with the segment that seals it: what retention kept is guarded too."""
 
-STEPS: Final = (_STEP_1, _STEP_2, _STEP_3)
+_STEP_4: Final = """
+CREATE TABLE claims (
+  space TEXT NOT NULL,
+  tenant TEXT NOT NULL,
+  name TEXT NOT NULL,
+  owner TEXT NOT NULL,
+  state TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  decision_id TEXT NOT NULL,
+  at_ms INTEGER NOT NULL,
+  expires_ms INTEGER NOT NULL,
+  body BLOB NOT NULL,
+  PRIMARY KEY (space, tenant, name)
+) STRICT;
+CREATE INDEX claims_by_decision ON claims (space, decision_id);
+CREATE INDEX claims_by_expiry ON claims (space, expires_ms);
+"""
+
+STEPS: Final = (_STEP_1, _STEP_2, _STEP_3, _STEP_4)
 SCHEMA_VERSION: Final = len(STEPS)
 
 

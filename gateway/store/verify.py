@@ -54,7 +54,8 @@ def verify_sqlite(
     anchored = {(head.writer, head.seq): head.link for head in wanted.values()}
     try:
         with contextlib.closing(_open(path)) as connection:
-            writers = dict(connection.execute("SELECT number, writer FROM writers").fetchall())
+            known = connection.execute("SELECT number, writer FROM writers").fetchall()
+            writers = {number: writer for number, writer in known if isinstance(writer, str)}
             cuts = read_cuts(connection.execute("SELECT last_position, heads FROM segments ORDER BY number"))
             first, last = connection.execute(
                 "SELECT ifnull(min(position), 0), ifnull(max(position), 0) FROM entries WHERE position > ?",
@@ -82,7 +83,7 @@ def check_span(path: Path, writers: Mapping[int, str], anchored: Anchored, span:
         with contextlib.closing(_open(path)) as connection:
             check_rows(part, connection.execute(_ROWS, span), writers, anchored)
     except (sqlite3.Error, ValueError) as error:
-        position = part.reached(span[0] - 1) + 1
+        position = max(part.position, span[0] - 1) + 1
         part.faults.append(Fault(position, "unknown", -1, "", f"the file is damaged here: {error}"))
     return part
 

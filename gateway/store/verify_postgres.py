@@ -111,7 +111,7 @@ async def check_span(
         if getattr(error, "sqlstate", None) not in DAMAGED:
             raise
         what = f"the database is damaged here: {error}"
-        part.faults.append(Fault(part.reached(span[0]) + 1, "unknown", -1, "", what))
+        part.faults.append(Fault(max(part.position, span[0]) + 1, "unknown", -1, "", what))
     return part
 
 

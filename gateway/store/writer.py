@@ -27,6 +27,7 @@ from gateway.kernel.bounds import (
 )
 from gateway.kernel.clock import Clock
 from gateway.kernel.errors import GatewayError, StoreBusyError, StoreUnavailableError
+from gateway.store.claims import ClaimStep
 from gateway.store.outage import belongs_to_lost, spare
 from gateway.store.port import Receipt, StoreHealth
 from gateway.store.rows import Sealed
@@ -61,6 +62,8 @@ class Group:
     waiter: asyncio.Future[Receipt] = field(repr=False)
     patient: bool = False
     """Nobody waits for the receipt: it is committed with the next batch, or soon."""
+    steps: tuple[ClaimStep, ...] = ()
+    """What is claimed with the entries, in the same transaction."""
 
 
 Outcome: TypeAlias = tuple[int, int] | GatewayError
@@ -113,32 +116,38 @@ class GroupWriter:
         self._patience: asyncio.TimerHandle | None = None
         self._task = self._loop.create_task(self._run(), name="store-writer")
 
-    def submit(self, entries: tuple[Sealed, ...], *, reserved: bool = False) -> asyncio.Future[Receipt]:
+    def submit(
+        self, entries: tuple[Sealed, ...], *, reserved: bool = False, steps: tuple[ClaimStep, ...] = ()
+    ) -> asyncio.Future[Receipt]:
         """Queue a group; see `Store.submit` for what it promises and raises."""
         if self._reason or self._closing:
-            return self._keep(entries, reserved=reserved)
+            return self._keep(entries, steps, reserved=reserved)
         if self._queued + len(entries) > STORE_QUEUE_MAX and not reserved:
             raise StoreBusyError(
                 f"{self._queued} entries wait to be committed, the bound is {STORE_QUEUE_MAX}",
                 hint="send again a little later",
                 retry_after_s=BUSY_RETRY_S,
             )
-        group = Group(entries, self._loop.create_future(), reserved)
+        group = Group(entries, self._loop.create_future(), reserved, steps)
         self._queue.append(group)
         self._queued += len(entries)
         if not reserved:
             self._pressing += 1
             self._ripen()
+        elif steps:  # Whoever repeats an action asks at once for what its end has freed.
+            self._ripen()
         elif self._patience is None:
             self._patience = self._loop.call_later(STORE_PATIENCE_S, self._ripen)
         return group.waiter
 
-    def _keep(self, entries: tuple[Sealed, ...], *, reserved: bool) -> asyncio.Future[Receipt]:
+    def _keep(
+        self, entries: tuple[Sealed, ...], steps: tuple[ClaimStep, ...], *, reserved: bool
+    ) -> asyncio.Future[Receipt]:
         """Queue in an outage what ends something that was admitted before it; raise for all else."""
         over = self._queued + len(entries) > STORE_QUEUE_MAX
         if not reserved or self._fatal or self._closing or over or belongs_to_lost(entries, self._lost):
             raise self._unavailable()
-        group = Group(entries, self._loop.create_future(), patient=True)
+        group = Group(entries, self._loop.create_future(), True, steps)
         self._queue.append(group)
         self._queued += len(entries)
         self._ripe = True

@@ -57,6 +57,7 @@ class ExchangeReading:
 
     operation: str
     model: str
+    """Empty for an action, which is no request of an LLM."""
     verdict: str
     fate: str
     error: str
@@ -111,12 +112,16 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._exchanges: dict[tuple[str, str, str, str], int] = defaultdict(int)
+        self._reloads: dict[tuple[str, str], int] = defaultdict(int)
         self._decisions: dict[tuple[str, str], int] = defaultdict(int)
         self._overhead = Spread(_OVERHEAD_BUCKETS_S)
         self._queued = Spread(_DURATION_BUCKETS_S)
         self._duration = _spreads(_DURATION_BUCKETS_S)
+        self._actions = _spreads(_DURATION_BUCKETS_S)
         self._ttft = _spreads(_DURATION_BUCKETS_S)
         self._tokens = _spreads(_TOKEN_BUCKETS)
+        self._repeats: dict[str, int] = defaultdict(int)
+        self._approvals: dict[str, int] = defaultdict(int)
         self._faults = 0
         self._in_flight = Gauge("lumyn_in_flight_requests", "Requests under way.", registry=self._registry)
         self._registry.register(_Collector(self._families))
@@ -146,7 +151,10 @@ class Metrics:
         self._exchanges[reading.operation, reading.verdict, reading.fate, reading.error] += 1
         if reading.overhead_s is not None:
             self._overhead.observe(reading.overhead_s)
-            self._duration[reading.operation, reading.model].observe(reading.duration_s)
+            if reading.model:
+                self._duration[reading.operation, reading.model].observe(reading.duration_s)
+            else:
+                self._actions[(reading.operation,)].observe(reading.duration_s)
         if reading.queued_s:
             self._queued.observe(reading.queued_s)
         if reading.ttft_s is not None:
@@ -156,9 +164,21 @@ class Metrics:
         if reading.output_tokens is not None:
             self._tokens["output", reading.model].observe(reading.output_tokens)
 
+    def repeated(self, answer: str) -> None:
+        """Count a repetition of an action, by what it was answered: an error code, or REPLAYED."""
+        self._repeats[answer] += 1
+
+    def approval(self, step: str) -> None:
+        """Count a step of an approval: asked, used, approved or denied."""
+        self._approvals[step] += 1
+
     def decision(self, surface: str, verdict: str) -> None:
         """Count a decision that is on record and is no exchange, by where it was asked for."""
         self._decisions[surface, verdict] += 1
+
+    def reload(self, what: str, result: str) -> None:
+        """Count what was read anew, by what came of it."""
+        self._reloads[what, result] += 1
 
     def fault(self) -> None:
         """Count a fault of ours."""
@@ -193,6 +213,12 @@ class Metrics:
             ended.add_metric(labels, count)
         yield ended
         yield self._decided()
+        reloads = CounterMetricFamily(
+            "lumyn_reloads", "What was read anew, by what came of it.", labels=("what", "result")
+        )
+        for pair, count in self._reloads.items():
+            reloads.add_metric(pair, count)
+        yield reloads
         yield _family(
             "lumyn_overhead_seconds",
             "Time from a request's arrival to its forwarding: read, decide, commit.",
@@ -212,6 +238,12 @@ class Metrics:
             self._duration,
         )
         yield _family(
+            "lumyn_action_duration_seconds",
+            "Time from an action's arrival to the end of its tool's answer.",
+            ("operation",),
+            self._actions,
+        )
+        yield _family(
             "gen_ai_server_time_to_first_token_seconds",
             "Time from forwarding to the first content of a streamed answer.",
             ("gen_ai_request_model",),
@@ -223,7 +255,18 @@ class Metrics:
             ("gen_ai_token_type", "gen_ai_request_model"),
             self._tokens,
         )
+        yield _counts(
+            "lumyn_action_repeats", "Repeated actions by what they were answered.", "answer", self._repeats
+        )
+        yield _counts("lumyn_approvals", "Approvals by what happened to them.", "step", self._approvals)
         yield CounterMetricFamily("lumyn_internal_errors", "Faults of the gateway itself.", self._faults)
+
+
+def _counts(name: str, words: str, label: str, counts: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, words, labels=(label,))
+    for value, count in counts.items():
+        family.add_metric((value,), count)
+    return family
 
 
 def _surface(operation: str) -> str:

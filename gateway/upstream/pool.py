@@ -7,10 +7,12 @@ backend drops them: a request never meets a closing connection, and so never nee
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
 from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from gateway.kernel.bounds import UPSTREAM_CONNECT_S, UPSTREAM_CONNECTIONS_MAX, UPSTREAM_KEEPALIVE_S
@@ -31,11 +33,14 @@ class ConnectionPool:
         connections_max: int = UPSTREAM_CONNECTIONS_MAX,
         connect_s: float = UPSTREAM_CONNECT_S,
         keepalive_s: float = UPSTREAM_KEEPALIVE_S,
+        resolve: Callable[[], Awaitable[Sequence[str]]] | None = None,
     ) -> None:
+        """`resolve` gives the addresses to connect to; without it the loop looks the host up by itself."""
         self.target = target
         self._connections_max = connections_max
         self._connect_s = connect_s
         self._keepalive_s = keepalive_s
+        self._resolve = resolve
         self._idle: deque[Connection] = deque()
         self._lent: set[Connection] = set()
         self._connecting = 0
@@ -96,15 +101,9 @@ class ConnectionPool:
         self._lent.clear()
 
     async def _connect(self, loop: asyncio.AbstractEventLoop) -> Connection:
-        target = self.target
         try:
             async with asyncio.timeout(self._connect_s):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(loop),
-                    target.host,
-                    target.port,
-                    ssl=self._tls,
-                )
+                connection = await self._dial(loop)
         except TimeoutError:
             raise UpstreamConnectTimeoutError(
                 f"no connection to the backend within {self._connect_s:g} s", retry_after_s=_BUSY_RETRY_S
@@ -115,6 +114,26 @@ class ConnectionPool:
                 f"no connection to the backend: {_reason(error)}",
                 retry_after_s=_BUSY_RETRY_S,
             ) from None
+        return connection
+
+    async def _dial(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        """Connect to the host, or to the first of its resolved addresses that answers."""
+        hosts = [self.target.host] if self._resolve is None else await self._resolve()
+        for host in hosts[:-1]:
+            with contextlib.suppress(OSError):
+                return await self._dial_one(loop, host)
+        return await self._dial_one(loop, hosts[-1])
+
+    async def _dial_one(self, loop: asyncio.AbstractEventLoop, host: str) -> Connection:
+        target = self.target
+        _, connection = await loop.create_connection(
+            lambda: Connection(loop),
+            host,
+            target.port,
+            ssl=self._tls,
+            # The certificate is the name's, whatever address it is reached at.
+            server_hostname=None if self._tls is None else target.host,
+        )
         return connection
 
 

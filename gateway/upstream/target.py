@@ -33,8 +33,10 @@ class Target:
         return host if self.port == _DEFAULT_PORTS["https" if self.tls else "http"] else f"{host}:{self.port}"
 
 
-def read_target(url: str, *, where: str) -> Target:
+def read_target(url: str, *, where: str, api_version: bool = True) -> Target:
     """Return the target of an OpenAI base URL; a trailing `/v1` is the API's, not the prefix's.
+
+    With `api_version` False the URL is that of any HTTP server, and its path is kept whole.
 
     Raises InvalidConfigError that names `where` the URL stands.
     """
@@ -60,5 +62,5 @@ def read_target(url: str, *, where: str) -> Target:
         host=parts.hostname,
         port=port or _DEFAULT_PORTS[parts.scheme],
         tls=parts.scheme == "https",
-        prefix=prefix.removesuffix("/v1"),
+        prefix=prefix.removesuffix("/v1") if api_version else prefix,
     )

@@ -10,10 +10,13 @@ from gateway.kernel.errors import (
     ForbiddenError,
     GatewayError,
     MethodNotAllowedError,
+    PendingError,
     RefusedError,
     UnauthorizedError,
 )
 from gateway.kernel.types import JSONObject
+
+_LOOK_AGAIN_S: Final = "5"
 
 
 def error_headers(error: GatewayError) -> list[tuple[str, str]]:
@@ -24,6 +27,9 @@ def error_headers(error: GatewayError) -> list[tuple[str, str]]:
     headers = [("x-should-retry", "true" if error.retryable else "false")]
     if isinstance(error, MethodNotAllowedError):
         headers.append(("allow", ", ".join(error.allowed)))
+    if isinstance(error, PendingError):
+        # Not a time to try again after, but to look again: the answer is a person's.
+        headers += [("location", f"/v0/approvals/{error.approval_id}"), ("retry-after", _LOOK_AGAIN_S)]
     if error.retry_after_s is not None:
         seconds = max(error.retry_after_s, 0.001)
         headers.append(("retry-after", str(max(1, round(seconds)))))
@@ -53,9 +59,9 @@ def v0_error_body(error: GatewayError, request_id: str) -> bytes:
     detail: object = error.message if error.hint is None else f"{error.message}: {error.hint}"
     if isinstance(error, UnauthorizedError):
         detail = {"reason_code": error.code}
-    return orjson.dumps(
-        {"detail": detail, "reason_code": error.code, "pointer": error.pointer, "request_id": request_id},
-    )
+    facts = error.facts if isinstance(error, RefusedError) else None
+    body = {"detail": detail, "reason_code": error.code, "pointer": error.pointer, "request_id": request_id}
+    return orjson.dumps(body | {**(facts or {})})
 
 
 def dotted(pointer: str) -> str:

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from gateway.config import BackendConfig, Config, KeyConfig, ModelConfig, load_config
+from gateway.config import (
+    ActionConfig,
+    BackendConfig,
+    Config,
+    KeyConfig,
+    ModelConfig,
+    OperatorConfig,
+    load_config,
+)
 from gateway.kernel import errors
 from gateway.policy.document import read_document
 from gateway.telemetry.metrics import ControlReading, ExchangeReading, Metrics, StoreReading
@@ -17,7 +25,13 @@ from gateway.telemetry.upstream import BackendReading, RetryReading
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "config.example.yaml"
-ENTRIES: dict[str, type[BaseModel]] = {"keys": KeyConfig, "backends": BackendConfig, "models": ModelConfig}
+ENTRIES: dict[str, type[BaseModel]] = {
+    "keys": KeyConfig,
+    "backends": BackendConfig,
+    "models": ModelConfig,
+    "actions": ActionConfig,
+    "operators": OperatorConfig,
+}
 
 
 def keys_of(model: type[BaseModel], prefix: str = "") -> set[str]:
@@ -47,7 +61,12 @@ def parsed(text: str) -> dict[str, Any]:
 
 def with_examples() -> str:
     """Return the example file with its example entries taken in."""
-    text = re.sub(r"^(keys|backends|models|intents): \[\]$", r"\1:", EXAMPLE.read_text(), flags=re.MULTILINE)
+    text = re.sub(
+        r"^(keys|backends|models|intents|actions|operators): \[\]$",
+        r"\1:",
+        EXAMPLE.read_text(),
+        flags=re.MULTILINE,
+    )
     return re.sub(r"^#(  +\S.*)$", r"\1", text, flags=re.MULTILINE)
 
 
@@ -129,6 +148,7 @@ def test_every_metric_is_documented() -> None:
     metrics = Metrics()
     metrics.watch_store(lambda: StoreReading(ready=True, queued=0, committed=0, last_commit_s=0.0))
     metrics.decision("decide", "TRUST")
+    metrics.reload("policies", "applied")
     metrics.watch_backends(lambda: [BackendReading("b", "closed", 0, 0, {"answered": 1})])
     metrics.watch_retries(lambda: RetryReading(1.0, {"closed": 1}, {"budget": 1}))
     metrics.watch_control(
@@ -137,6 +157,9 @@ def test_every_metric_is_documented() -> None:
         )
     )
     metrics.exchange(ExchangeReading("o", "m", "v", "f", "e", 1.0, 1.0, 1.0, 1.0, 1, 1))
+    metrics.exchange(ExchangeReading("o", "", "v", "f", "e", 1.0, 1.0, None, None, None, None))
+    metrics.repeated("REPLAYED")
+    metrics.approval("asked")
     shown: dict[str, set[str]] = {}
     types: dict[str, str] = {}
     for family in metrics._registry.collect():

@@ -171,6 +171,11 @@ FAULTS: Final[dict[str, tuple[str, Callable[[list[JSONObject]], Any], JSONObject
         _repeat,
         {"writer": SECOND, "seq": 2, "what": "out of order"},
     ),
+    "misplaced": (
+        "an entry is whole and in its order, but stored under a position that is taken",
+        _edit(5, position=2),
+        {"writer": SECOND, "seq": 2, "what": "misplaced"},
+    ),
     "writer_unknown": (
         "an entry is of a writer that nobody knows",
         _edit(3, writer="number 9"),

@@ -7,6 +7,7 @@ import orjson
 from gateway.kernel.ids import RANDOM_BYTES
 from gateway.kernel.types import NO_TENANT, Tenant
 from gateway.records.types import ControlEntry, DecisionEntry, EventEntry, MemoryEntry, PolicyEntry
+from gateway.store.claims import Claim
 
 START_MS = 1_760_000_000_000
 
@@ -129,6 +130,23 @@ def memory_item(number: int, tenant: Tenant = NO_TENANT, label: str = "failure")
 def policy(number: int = 0) -> PolicyEntry:
     """Policy `number`."""
     return PolicyEntry(f"sha256:{number:064x}", START_MS, "p", "1", b"schema_version: policy.v0\n")
+
+
+def claim(name: str, number: int = 1, **changed: object) -> Claim:
+    """A claim that decision `number` holds for an hour."""
+    fields: dict[str, object] = {
+        "space": "test",
+        "tenant": NO_TENANT,
+        "name": name,
+        "owner": "bot",
+        "state": "open",
+        "digest": "sha256:" + "d" * 64,
+        "decision_id": entry_id(number),
+        "at_ms": START_MS,
+        "expires_ms": START_MS + 3_600_000,
+        "body": b"",
+    } | changed
+    return Claim(**fields)  # type: ignore[arg-type]
 
 
 def control(number: int, control_type: str = "tick") -> ControlEntry:

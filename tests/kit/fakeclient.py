@@ -33,6 +33,11 @@ class FakeClient:
         return self.target.partition("?")[0]
 
     @property
+    def query_string(self) -> str:
+        """The target's query."""
+        return self.target.partition("?")[2]
+
+    @property
     def query(self) -> list[tuple[str, str]]:
         """The query's parameters."""
         return parse_qsl(self.target.partition("?")[2], keep_blank_values=True, max_num_fields=100)

@@ -20,7 +20,8 @@ from typing import ClassVar, Protocol
 
 import orjson
 
-TMPFS_BYTES = 24 << 20
+TMPFS_BYTES = 128 << 20
+"""Room for what a long test records, beside a WAL at its bound: only the filler fills it."""
 FILE_BYTES_MAX = 4096
 """Less than any file of a store has, so that every write behind its beginning is refused."""
 

@@ -30,6 +30,7 @@ from gateway.pipeline.ports import Admitted, Asked, Ending, Terms
 from gateway.pipeline.sighting import Sighting
 from gateway.pipeline.surroundings import Deadlines, Surroundings
 from gateway.records.types import DecisionEntry, Entry, EventEntry
+from gateway.store.claims import ClaimStep
 from gateway.store.port import Receipt
 from tests.kit.entries import CountedRandomness, StillClock, decision
 
@@ -106,6 +107,7 @@ class Planned:
     model: str = "small"
     max_tokens: int | None = 9
     fields: Any = field(default_factory=lambda: {"model": "small", "max_tokens": 9})
+    removed: tuple[str, ...] = ()
     headers: Any = (("x-llm-d-inference-objective", "standard"),)
     actions: tuple[str, ...] = ("MODEL_SWITCHED", "TOKENS_CAPPED")
     reason: str = "switched m -> small"
@@ -125,7 +127,8 @@ ASKED = Asked(
     stream=False,
     input_tokens=3,
     max_tokens=None,
-    ceilings={},
+    fields={},
+    choices=1,
     service_tier=None,
     arrived_s=0.0,
 )
@@ -254,7 +257,9 @@ class _Ports:
         self.told.append(ending)
         return {"met": True} if ending.forwarded else None
 
-    def submit(self, entries: Sequence[Entry], *, reserved: bool = False) -> asyncio.Future[Receipt]:
+    def submit(
+        self, entries: Sequence[Entry], *, reserved: bool = False, steps: Sequence[ClaimStep] = ()
+    ) -> asyncio.Future[Receipt]:
         call = ("queue " if reserved else "commit ") + " + ".join(map(_entry_name, entries))
         waiter: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         if not reserved:
@@ -290,7 +295,7 @@ class Refusing:
 def _entry_name(entry: Entry) -> str:
     if isinstance(entry, EventEntry):
         data = orjson.loads(entry.body)["data"]
-        return f"{entry.event_type}:{data.get('fate') or data['kind']}"
+        return f"{entry.event_type}:{data.get('fate') or data.get('state') or data['kind']}"
     assert isinstance(entry, DecisionEntry)
     return "decision"
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.intent import Bias
-from controller.prices import PRICE_MAX, BudgetPrice, CongestionPrice, InFlightLimit, Load
+from controller.prices import (
+    PRICE_MAX,
+    BudgetPrice,
+    CongestionPrice,
+    InFlightLimit,
+    LimitStep,
+    Load,
+    limit_after,
+)
 
 
 def load(rate: float, queued: float = 0.0) -> Load:
@@ -158,3 +168,25 @@ def test_an_exhausted_budget_prices_at_the_most() -> None:
     for _ in range(1000):
         price.tick(50.0, 0.0, 0.5, 1.0, 100.0)
     assert price.value == pytest.approx(0.03)
+
+
+def stepped(**changes: object) -> float:
+    """Return a limit of 50 after a step: 40 in flight on a good pace, with changes."""
+    step = LimitStep(50.0, 128, 40, 0.02, 0.025, None, 40)
+    return limit_after(replace(step, **changes))  # type: ignore[arg-type]
+
+
+def test_what_an_engine_says_only_holds_a_limit_back() -> None:
+    """Nothing known moves nothing; an empty queue and room in the cache neither."""
+    free = stepped()
+    assert free > 50.0
+    assert stepped(waiting=0.0, kv_usage=0.5) == free
+    assert stepped(kv_usage=0.99) == 50.0
+
+
+def test_a_queue_inside_the_engine_comes_out_of_the_limit() -> None:
+    """By what waits there, a tenth a tick at most, also where no pace is known; never below the least."""
+    assert stepped(waiting=3.0) == 37.0
+    assert stepped(waiting=30.0) == 36.0
+    assert stepped(waiting=30.0, tpot_s=None) == 36.0
+    assert stepped(waiting=900.0, in_flight=4, before=4.0) == 4.0

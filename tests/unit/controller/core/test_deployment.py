@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from controller.core.config import Tuning
-from controller.core.deployment import Deployment, pace_s
-from controller.intent import Bias, Latency
+from controller.core.deployment import Deployment
+from controller.intent import Bias
 from controller.plan import Plan, Request, make_plan
+from controller.prices import EngineLoad
 from controller.queue import Waiting
-from tests.kit.control import catalogue, intent, request, snapshot
+from tests.kit.control import catalogue, request, snapshot
 
 
 def deployment() -> Deployment:
@@ -72,17 +73,27 @@ def test_a_queue_before_an_idle_backend_opens_the_limit_first() -> None:
     assert made.relieve(8.0, 2.0) is True
 
 
-def test_the_declared_pace() -> None:
-    """What the targets leave for each token of a long answer; the stricter of the two; None without any."""
-    both = intent(latency=Latency(ttft_ms=2000.0, e2e_ms=20_000.0, tpot_ms=50.0))
-    assert pace_s(both, 600.0) == pytest.approx(0.03)
-    assert pace_s(both, 100.0) == pytest.approx(0.05)
-    assert pace_s(intent(latency=Latency(ttft_ms=100.0)), 100.0) is None
-
-
 def test_late_items_are_those_whose_turn_comes_after_their_deadline() -> None:
     """With a second of work each, the third of three is late for a deadline in two seconds."""
     made = deployment()
     for index in range(3):
         made.queue.push(Waiting(f"r{index}", "t", 3, 2.5, 1.0, 0.0, expires=True))
     assert [item.request_id for item in made.late_items(0.0)] == ["r2"]
+
+
+def test_what_an_engine_says_counts_while_it_is_young() -> None:
+    """A queue inside the engine lowers the limit; five seconds later it is unknown, and not zero."""
+    made = deployment()
+    for index in range(40):
+        made.sent(*planned(f"r{index}"), now_s=0.0)
+    made.scraped(EngineLoad(waiting=10.0), 1.0)
+    made.tick(0.5, 1.5, Bias.BALANCED, price_frozen=False)
+    lowered = made.limit.value
+    assert lowered == 36
+    step = made.step().limit
+    assert step is not None
+    assert step.waiting == 10.0
+    made.tick(0.5, 7.0, Bias.BALANCED, price_frozen=False)
+    later = made.step().limit
+    assert later is not None
+    assert (later.waiting, made.limit.value) == (None, lowered)

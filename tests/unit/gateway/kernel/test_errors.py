@@ -6,6 +6,7 @@ import pytest
 
 from gateway.kernel import errors
 from gateway.kernel.errors import (
+    ClaimTakenError,
     DuplicateKeyError,
     GatewayError,
     InternalError,
@@ -13,19 +14,20 @@ from gateway.kernel.errors import (
     InvalidRequestError,
     MethodNotAllowedError,
     NotTrustedError,
-    Problem,
     RequestError,
     SetupError,
     StoreError,
     UpstreamError,
     UpstreamOpenError,
 )
+from gateway.kernel.problem import Problem
 
 TREE = [GatewayError]
 for _kind in TREE:
     # The library's own error for callers is no part of the map, and here only if something imported it.
     TREE += [kind for kind in _kind.__subclasses__() if kind.__module__ == errors.__name__]
 SPECIAL = {
+    ClaimTakenError: ClaimTakenError("approval", "used", "01"),
     DuplicateKeyError: DuplicateKeyError("01"),
     InvalidPolicyError: InvalidPolicyError([Problem("x")]),
     InternalError: InternalError(),
@@ -89,6 +91,7 @@ def test_only_what_was_never_sent_may_be_retried_blindly() -> None:
     kinds = [kind for kind in TREE if issubclass(kind, UpstreamError)]
     assert [kind.__name__ for kind in kinds if made(kind).retryable] == [
         "UpstreamUnreachableError",
+        "UpstreamAddressError",
         "UpstreamBusyError",
         "UpstreamOpenError",
         "UpstreamConnectTimeoutError",

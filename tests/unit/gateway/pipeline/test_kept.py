@@ -41,6 +41,17 @@ async def test_reading_and_noting_need_no_policy(tmp_path: Path) -> None:
         ]
 
 
+async def test_nobody_approves_by_an_event(tmp_path: Path) -> None:
+    """An override that says it is an approval is refused, and says where one approves."""
+    async with await _open(tmp_path) as store:
+        entry = decision(1, verdict="ESCALATE")
+        await store.submit((entry,))
+        with pytest.raises(InvalidRequestError) as caught:
+            await _kept(store).append_event(EVERY_TENANT, entry.entry_id, "override", {"kind": "approval"})
+        assert caught.value.pointer == "/data/kind"
+        assert await store.events(EVERY_TENANT, entry.entry_id) == ()
+
+
 async def test_a_tenant_sees_its_own_only(tmp_path: Path) -> None:
     """Another tenant can neither read nor note a decision; to it there is none of that id."""
     async with await _open(tmp_path) as store:

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.kernel.bounds import YAML_BYTES_MAX, YAML_DEPTH_MAX, YAML_NODES_MAX
-from gateway.kernel.errors import InvalidPolicyError, Problem
+from gateway.kernel.errors import InvalidPolicyError
+from gateway.kernel.problem import Problem
 from gateway.policy import document
 from gateway.policy.document import PROBLEMS_MAX, read_document, walk
 

@@ -62,6 +62,33 @@ def test_any_change_is_found_wherever_the_parts_meet(cut: int, at: int, change: 
     assert found == faults_of(rows)
 
 
+@pytest.mark.parametrize("cut", [0, 4, 5, 6, COUNT])
+def test_a_row_that_lies_under_another_number_is_found(cut: int) -> None:
+    """What is stored is whole and in its order, but an index would look for it elsewhere."""
+    rows = rows_of()
+    rows[5] = (2, *rows[5][1:])
+    assert faults_of(rows, cut=cut) == ["V 2 misplaced: its position 2 is not behind the last"]
+
+
+@pytest.mark.parametrize("cut", [0, 4, 5, COUNT])
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [(2, None), (2, "x"), (3, None), (3, "x"), (-1, None), (-1, "x"), (5, None), (5, b"x"), (1, None)],
+)
+def test_a_column_of_another_type_is_a_fault_and_no_crash(cut: int, at: int, value: object) -> None:
+    """Damage can make anything of a column: whatever it is, it is named and the rest is looked at."""
+    rows = rows_of()
+    for number in (4, 5):
+        row = [*rows[number]]
+        row[at] = value
+        rows[number] = tuple(row)
+    rows[5] = (2, *rows[5][1:])
+    found = faults_of(rows, cut=cut)
+    assert len(found) >= 2
+    assert sorted(found) == sorted(faults_of(rows))
+    assert check_sealed(rows, WRITERS, {}, NO_CUTS).faults
+
+
 def test_an_anchor_is_reached_or_the_chain_is_cut_off() -> None:
     """A head beyond the end says where the tail is missing; one that does not fit says that it changed."""
     rows = rows_of()
