@@ -113,10 +113,9 @@ class Child:
             ) from None
         if len(found) < len(patterns):
             await self._process.wait()
-            raise StageError(
-                f"the {self.name} did not start: {self.last_words()}",
-                hint="where a port is taken, choose --port, --admin-port, --sim-port; 0 takes a free one",
-            )
+            words = self.last_words()
+            hint = "choose --port, --admin-port, --sim-port; 0 takes a free one" if "listen" in words else ""
+            raise StageError(f"the {self.name} did not start: {words}", hint=hint or f"see {self._log}")
         return found
 
     async def stop(self) -> None:
@@ -164,7 +163,7 @@ async def stage(
     folder: Path, cluster: SimConfig, ports: Ports
 ) -> AsyncIterator[tuple[Place, Sequence[Child]]]:
     """Run a simulated llm-d and a gateway in `folder`; give where they are. Raise StageError, OSError."""
-    sim_config = _prepare(folder, cluster)
+    folder, sim_config = _prepare(folder, cluster)
     keys = {name: secrets.token_urlsafe(32) for name in world.KEYS}
     async with contextlib.AsyncExitStack() as stack:
         backend = Child(
@@ -189,13 +188,17 @@ async def stage(
         yield place, (backend, gateway)
 
 
-def _prepare(folder: Path, cluster: SimConfig) -> Path:
-    """Make the folder, without the ledger of an earlier run; return the simulator's configuration in it."""
+def _prepare(folder: Path, cluster: SimConfig) -> tuple[Path, Path]:
+    """Make the folder, without an earlier run's ledger; return it, and the simulator's configuration in it.
+
+    Both absolute: the children work in the folder, where a path that is relative to ours names nothing.
+    """
     try:
+        folder = folder.absolute()
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / LEDGER).exists():
             shutil.rmtree(folder / LEDGER)
-        return _written(folder / "cluster.json", orjson.dumps(as_json(cluster)))
+        return folder, _written(folder / "cluster.json", orjson.dumps(as_json(cluster)))
     except OSError as error:
         raise StageError(f"cannot write into {folder}: {(error.strerror or 'failed').lower()}") from None
 

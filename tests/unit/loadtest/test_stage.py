@@ -20,7 +20,7 @@ time.sleep(60)
 """
 FAILING = """
 import sys
-print("error: port 1 is taken", file=sys.stderr)
+print("error: cannot listen on port 1", file=sys.stderr)
 print("hint: take another", file=sys.stderr)
 sys.exit(2)
 """
@@ -53,7 +53,7 @@ async def test_a_child_says_where_it_listens(module, tmp_path: Path, monkeypatch
 async def test_a_child_that_does_not_start_says_why(module, tmp_path: Path) -> None:
     """The error that it wrote, and what to do about ports."""
     child = Child("gateway", [module("bad", FAILING)], tmp_path)
-    with pytest.raises(StageError, match="the gateway did not start: port 1 is taken") as caught:
+    with pytest.raises(StageError, match="the gateway did not start: cannot listen on port 1") as caught:
         await child.start({"port": r"listening at (\d+)"})
     assert "--port" in caught.value.hint
     assert not child.running
@@ -89,6 +89,15 @@ async def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="cannot write into"):
         async with stage(tmp_path / "file", world.cluster(), Ports()):
             pytest.fail("the stage is open")
+
+
+def test_a_relative_folder_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The children work inside it: a path relative to our directory would name nothing there."""
+    monkeypatch.chdir(tmp_path)
+    folder, config = stages._prepare(Path("report/stage"), world.cluster())
+    assert folder == tmp_path / "report/stage"
+    assert config.is_absolute()
+    assert config.exists()
 
 
 def test_an_earlier_ledger_is_removed(tmp_path: Path) -> None:
