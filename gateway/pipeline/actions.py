@@ -33,6 +33,20 @@ from gateway.pipeline.routes import ActionRoute, ReadAction, where_of
 from gateway.records.types import Entry
 from gateway.wire.headers import forwarded_request_headers
 
+_REROUTING: Final = frozenset(
+    {
+        b"x-http-method-override",
+        b"x-http-method",
+        b"x-method-override",
+        b"x-original-url",
+        b"x-original-uri",
+        b"x-rewrite-url",
+        b"x-forwarded-prefix",
+        b"x-forwarded-path",
+        b"x-forwarded-uri",
+    }
+)
+"""By these some servers take another method or path than the one that was judged."""
 _DETAILS: Final = {
     Verdict.ABSTAIN: "the policy does not allow this action",
     Verdict.QUERY: "the policy needs more evidence",
@@ -192,9 +206,10 @@ class ActionJudge:
         )
 
     def _forwarded(self) -> list[tuple[bytes, bytes]]:
-        headers = forwarded_request_headers(
+        passed = forwarded_request_headers(
             self._headers, keep_authorization=self._counter.forward_authorization
         )
+        headers = [pair for pair in passed if pair[0].lower() not in _REROUTING]
         correlation_id = self._read.request["trace"]["correlation_id"]
         headers.append((b"x-request-id", correlation_id.encode("ascii")))
         return headers

@@ -72,8 +72,6 @@ class ReadAction:
     request: JSONObject
     """The `decision_request.v0`."""
     call: Call
-    key: str | None
-    """The client's Idempotency-Key."""
     body: bytes
     target: str
     """The path and query to forward."""
@@ -121,7 +119,7 @@ def read_action(
 
     Raises MalformedRequestError, InvalidRequestError or UnsupportedMediaError: nothing is recorded then.
     """
-    parts = Parts(_body(headers, body), route.path.read(path), _query(route, query), headers)
+    parts = Parts(_body(headers, body), route.path.read(path), _query(query), headers)
     target = route.path.moved(path, route.forward_path) + (f"?{query}" if query else "")
     arguments = _arguments_digest(route, target, headers, body)
     key = _key(headers) if route.writes else None
@@ -132,9 +130,10 @@ def read_action(
         action_type=route.action_type,
         target=route.target,
         arguments_digest=arguments,
-        key=key,
+        # A digest, because a call stands in records, and keys are the client's words.
+        key=None if key is None else sha256_digest(key.encode()),
     )
-    return ReadAction(_validated(route, request), call, key, body, target)
+    return ReadAction(_validated(route, request), call, body, target)
 
 
 def where_of(route: ActionRoute, field: str) -> str | None:
@@ -175,22 +174,22 @@ def _body(headers: RawHeaders, body: bytes) -> JSON:
     return parse_json(body)
 
 
-def _query(route: ActionRoute, query: str) -> list[tuple[str, str]]:
+def _query(query: str) -> list[tuple[str, str]]:
     if not _VISIBLE.issuperset(query) or "#" in query:
         raise MalformedRequestError(
             "the query holds what may not stand in one", hint="see RFC 3986 section 3.4"
         )
-    reads = any(source.kind is SourceKind.QUERY for source in route.sources())
-    if not reads:
-        return []
     if ";" in query:
         raise MalformedRequestError("the query holds a `;`, which some servers take for a separator")
     try:
-        return parse_qsl(
+        pairs = parse_qsl(
             query, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX, encoding="utf-8", errors="strict"
         )
     except ValueError:
         raise MalformedRequestError("the query cannot be read") from None
+    if any(name.casefold() == "_method" for name, _ in pairs):
+        raise MalformedRequestError("the query names another method, which some servers would take")
+    return pairs
 
 
 def _key(headers: RawHeaders) -> str | None:
