@@ -10,6 +10,7 @@ from controller.core.deployment import Deployment
 from controller.core.events import ModelAction
 from controller.core.steps import Crossing, Mark, RollBack, crossings
 from controller.plan import ActionKind
+from controller.prices import LimitStep
 from controller.signals import SlidingSum
 from controller.verify import Epoch, EpochBook
 
@@ -68,7 +69,7 @@ class Epochs:
                 epoch = self._start(name, crossing, deployment, now_s)
                 opened += [] if epoch is None else [epoch]
                 if crossing.kind == "limit_down":
-                    actions.append(_reduced(deployment, mark.limit, now_s))
+                    actions.append(_reduced(deployment, mark.limit))
         return EpochTick(tuple(opened), closed, rolled_back, tuple(marks), tuple(actions))
 
     def _start(self, name: str, crossing: Crossing, deployment: Deployment, now_s: float) -> Epoch | None:
@@ -112,14 +113,21 @@ class Epochs:
         return self._bad[name].total(now_s), self._total[name].total(now_s)
 
 
-def _reduced(deployment: Deployment, before: int, now_s: float) -> ModelAction:
+def _reduced(deployment: Deployment, before: int) -> ModelAction:
     name, limit = deployment.model.name, deployment.limit.value
-    pace_s, target_s = deployment.tpot_s(now_s), deployment.tpot_target_s(now_s)
-    why = "fewer requests use it"
-    if pace_s is not None and target_s is not None and pace_s > target_s:
-        why = f"{1000 * pace_s:.0f} ms per token where {1000 * target_s:.0f} ms are declared"
     return ModelAction(
         ActionKind.BATCHING_REDUCED,
         name,
-        f"reduced batching on {name}: at most {limit} in flight instead of {before}, {why}",
+        f"reduced batching on {name}: at most {limit} in flight instead of {before}, "
+        f"{_why_reduced(deployment.step().limit)}",
     )
+
+
+def _why_reduced(step: LimitStep | None) -> str:
+    if step is None:
+        return "the limit follows the configured speed"
+    if step.waiting is not None and step.waiting >= 1.0:
+        return f"{step.waiting:.0f} requests wait inside its engine"
+    if step.tpot_s is not None and step.tpot_target_s is not None and step.tpot_s > step.tpot_target_s:
+        return f"{1000 * step.tpot_s:.0f} ms per token where {1000 * step.tpot_target_s:.0f} ms are declared"
+    return "no more was used or is expected to keep the pace"

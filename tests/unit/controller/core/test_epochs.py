@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from controller.core.config import Tuning
 from controller.core.deployment import Deployment
-from controller.core.epochs import Epochs
+from controller.core.epochs import Epochs, _why_reduced
 from controller.core.steps import RollBack
 from controller.plan import ActionKind
+from controller.prices import LimitStep
 from controller.verify import Verdict
 from tests.kit.control import catalogue
 
@@ -63,3 +68,18 @@ def test_a_limit_that_falls_by_a_fifth_is_another_limit() -> None:
     assert action.reason.startswith("reduced batching on large: at most 100 in flight instead of 128, ")
     models["large"].limit.restore(128)
     assert epochs.tick(models, 1.5).opened == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"waiting": 7.0, "tpot_s": 0.05}, "7 requests wait inside its engine"),
+        ({"tpot_s": 0.05}, "50 ms per token where 25 ms are declared"),
+        ({}, "no more was used or is expected to keep the pace"),
+    ],
+)
+def test_a_lower_limit_says_why(changes: dict[str, float], said: str) -> None:
+    """A queue inside the engine, a pace above the declared one, or headroom that nobody uses."""
+    step = LimitStep(50.0, 128, 40, 0.02, 0.025, None, 40)
+    assert _why_reduced(replace(step, **changes)) == said  # type: ignore[arg-type]
+    assert "configured" in _why_reduced(None)
