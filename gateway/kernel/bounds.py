@@ -49,6 +49,24 @@ UPSTREAM_BODY_BYTES_MAX: Final = 64 * MIB
 SSE_LINE_BYTES_MAX: Final = 1 * MIB
 """One `data:` line: tool arguments may come in one piece; relayed as they are, read up to this."""
 
+# --- tool calls inside answers -----------------------------------------------------------------
+TOOL_CALL_HELD_BYTES_MAX: Final = 1 * MIB
+"""Held of one answer for calls that are not complete: a whole file as an argument is 100 KiB."""
+TOOL_CALL_HELD_S: Final = 60.0
+"""A call of 4,000 tokens at 70 a second; a client that hears nothing for longer gives up."""
+TOOL_CALLS_MAX: Final = 128
+"""In one answer: as many as OpenAI takes tools in a request."""
+TOOL_EVENT_BYTES_MAX: Final = 8 * MIB
+"""One event of a stream, which is held until its end has come: a partial image in base64 is 2 MiB."""
+TOOL_BODY_BYTES_MAX: Final = 8 * MIB
+"""An answer that is not streamed and may hold a call, which is held until it is whole."""
+EVIDENCE_MEMBERS_MAX: Final = 64
+"""Members of a tool's arguments that become evidence: real schemas have about ten."""
+EVIDENCE_TEXT_CHARS_MAX: Final = 512
+"""Of one text: an address, a path, a reason. What is longer is content, and stands as its digest."""
+TOOL_NAME_CHARS_MAX: Final = 128
+"""OpenAI allows 64."""
+
 # --- documents and patterns --------------------------------------------------------------------
 JSON_DEPTH_MAX: Final = 64
 """A DecisionRequest nests 5 deep; Python's own encoder recurses to about 1,000."""

@@ -96,6 +96,24 @@ def parse_loose_json(data: bytes, *, unique_everywhere: bool = False) -> JSON:
     return value
 
 
+def parse_arguments(data: bytes) -> JSON:
+    """Read what a caller, or a model, wrote as the arguments of a tool; no key may occur twice anywhere.
+
+    A number that the number rule refuses, and so no record can hold, stands as the text of its literal:
+    a rule that needs a number then finds none. Errors as `parse_loose_json`.
+    """
+    value = parse_loose_json(data, unique_everywhere=True)
+    return value if is_plain(value) and _exact_as_read(data, value) else _EXACT_OR_TEXT.decode(data.decode())
+
+
+def _exact_as_read(data: bytes, value: JSON) -> bool:
+    """Tell whether every number of `value` is what its literal says: orjson writes it so again."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER) == data
+    except TypeError:
+        return False
+
+
 # --- the strict reader ---------------------------------------------------------------------------
 
 
@@ -199,6 +217,17 @@ def _mark_duplicates(pairs: list[tuple[str, JSON]]) -> JSONObject:
     return value
 
 
+def _whole_or_text(literal: str) -> int | str:
+    value = _judge_whole(literal)
+    return literal if isinstance(value, _Refused) else value
+
+
+def _fraction_or_text(literal: str) -> int | float | str:
+    value = _judge_fraction(literal)
+    return literal if isinstance(value, _Refused) else value
+
+
+_EXACT_OR_TEXT: Final = JSONDecoder(parse_int=_whole_or_text, parse_float=_fraction_or_text)
 _STRICT: Final = JSONDecoder(
     object_pairs_hook=_object, parse_int=_whole, parse_float=_fraction, parse_constant=_constant
 )
