@@ -127,6 +127,8 @@ def with_data(frame: bytes, data: bytes) -> bytes:
         elif not done:
             out.append(b"data: " + data + end)
             done = True
-    if (tail := frame[at:]) and not done:
-        out.append(b"data: " + data if _field(tail)[0] == b"data" else tail)
+    if (tail := frame[at:]) and _field(tail)[0] != b"data":
+        out.append(tail)
+    elif tail and not done:
+        out.append(b"data: " + data)
     return b"".join(out)
