@@ -56,6 +56,14 @@ CANON_DEPTH_MAX: Final = 96
 """A record holds a request of `JSON_DEPTH_MAX` a few levels down; orjson writes at most 254."""
 LOOSE_DEPTH_MAX: Final = 128
 """Bodies that we relay: JSON schemas of tools nest 20 to 30 deep; orjson reads at most 1,024."""
+TOOL_NODES_MAX: Final = 100_000
+"""Commas and opening brackets in a tool's arguments: 0.1 s of reading; 4 MiB of prose has 80,000."""
+TOOL_NAME_CHARS_MAX: Final = 128
+"""A tool's name: what MCP recommends (SEP-986), and twice what the OpenAI API allows."""
+MAPPED_EVIDENCE_BYTES_MAX: Final = 16 * KIB
+"""What is mapped from a tool's arguments stands in the record: facts, not documents."""
+TOOL_RULES_MAX: Final = 1_000
+"""Mapped tools of one place in the configuration: a name that none names is tried against every pattern."""
 WHOLE_MAX: Final = 2**53 - 1
 """The largest whole number that every JSON reader keeps exactly (RFC 7493, 2.2)."""
 AMOUNT_SCALE_MAX: Final = 40
