@@ -49,6 +49,20 @@ UPSTREAM_BODY_BYTES_MAX: Final = 64 * MIB
 SSE_LINE_BYTES_MAX: Final = 1 * MIB
 """One `data:` line: tool arguments may come in one piece; relayed as they are, read up to this."""
 
+# --- MCP ---------------------------------------------------------------------------------------
+MCP_BODY_BYTES_MAX: Final = 4 * MIB
+"""One message of a client: the official SDK's servers take no more."""
+MCP_EVENT_BYTES_MAX: Final = 4 * MIB
+"""One event, or one JSON answer, as far as it is read: a list of 1,000 tools is 2 MiB."""
+MCP_TOOLS_MAX: Final = 1_000
+"""Tools of one server: a model chooses badly among fifty, and each one is pinned."""
+MCP_LIST_TTL_MS: Final = 60_000
+"""How long a client may take a list of tools for fresh: a policy that changes shows after a minute."""
+MCP_STATE_CHARS_MAX: Final = 64 * KIB
+"""A `requestState`: answers to a few questions, and the state of the server's own that it may carry."""
+MCP_STATE_TTL_S: Final = 900.0
+"""How long a held call may come back: a person reads, asks a colleague, and answers within a quarter hour."""
+
 # --- documents and patterns --------------------------------------------------------------------
 JSON_DEPTH_MAX: Final = 64
 """A DecisionRequest nests 5 deep; Python's own encoder recurses to about 1,000."""

@@ -45,11 +45,13 @@ class _RefusedError(Exception):
 class Unfit:
     """Stands in the parsed tree for a value that the rules refuse, so that its path can be told."""
 
-    __slots__ = ("hint", "reason")
+    __slots__ = ("hint", "literal", "reason")
 
-    def __init__(self, reason: str, hint: str) -> None:
+    def __init__(self, reason: str, hint: str, literal: str | None = None) -> None:
         self.reason = reason
         self.hint = hint
+        self.literal = literal
+        """As it is written, where it is a number."""
 
 
 def parse_json(data: bytes | str, *, depth_max: int = JSON_DEPTH_MAX) -> JSON:
@@ -174,7 +176,7 @@ def _judge_whole(literal: str) -> int | Unfit:
         value = int(literal)
         if -WHOLE_MAX <= value <= WHOLE_MAX:
             return value
-    return Unfit(f"{literal[:40]} is a whole number beyond 2**53-1", _NUMBER_HINT)
+    return Unfit(f"{literal[:40]} is a whole number beyond 2**53-1", _NUMBER_HINT, literal)
 
 
 def _judge_fraction(literal: str) -> int | float | Unfit:
@@ -186,7 +188,7 @@ def _judge_fraction(literal: str) -> int | float | Unfit:
             # Within a double's range both decimals are small, so that no Decimal limit is met.
             exact = abs(value) <= WHOLE_MAX and Decimal(literal) == Decimal(repr(value))
         if not exact:
-            return Unfit(f"{literal[:40]} is not exactly a double within +-(2**53-1)", _NUMBER_HINT)
+            return Unfit(f"{literal[:40]} is not exactly a double within +-(2**53-1)", _NUMBER_HINT, literal)
     return int(value) if value.is_integer() else value
 
 
