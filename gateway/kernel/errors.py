@@ -14,10 +14,15 @@
         RequestTimeoutError     408  REQUEST_TIMEOUT
         ConflictError           409  IDEMPOTENCY_CONFLICT | OUTCOME_CONFLICT
           DuplicateKeyError            the store's own word for it, caught where the twin is looked up
+          ClaimTakenError              the same for a claim, caught where the claim's meaning is known
         TooLargeError           413  BODY_TOO_LARGE
         UnsupportedMediaError   415  UNSUPPORTED_MEDIA_TYPE
       RefusedError            403  the policy said no; `code` is the deciding reason code
         NotTrustedError             of a gated function that therefore did not run; it carries the record
+        PendingError          202  APPROVAL_PENDING        a person is asked; `approval_id` says where to look
+        DeniedError                APPROVAL_DENIED         the person said no
+        ApprovalError         409  APPROVAL_MISMATCH | APPROVAL_USED | APPROVAL_EXPIRED |
+                                   APPROVAL_POLICY_CHANGED | APPROVAL_NOT_PENDING
       LoadError               the controller did not let it through; nothing was forwarded
         ShedError             429  SHED                     refused at once: no permitted way to serve it now
         ExpiredError          503  EXPIRED                  it waited until it could no longer be in time
@@ -158,6 +163,15 @@ class DuplicateKeyError(ConflictError):
         self.decision_id = decision_id
 
 
+class ClaimTakenError(ConflictError):
+    """What was to be claimed stands otherwise: in `state`, held by `decision_id`; empty where nothing is."""
+
+    def __init__(self, state: str, decision_id: str) -> None:
+        super().__init__("another request was faster")
+        self.state = state
+        self.decision_id = decision_id
+
+
 class TooLargeError(RequestError):
     """Over a bound of `kernel.bounds`."""
 
@@ -190,6 +204,38 @@ class NotTrustedError(RefusedError):
             code=record["reason_codes"][0],
             hint=f"see decision {record['decision_id']}",
         )
+
+
+class PendingError(RefusedError):
+    """A person must approve it, and has been asked. The very same request may be repeated."""
+
+    default_code = "APPROVAL_PENDING"
+    status = 202
+
+    def __init__(
+        self, approval_id: str, *, expires_ms: int | None = None, follows: str | None = None
+    ) -> None:
+        self.approval_id = approval_id
+        self.expires_ms = expires_ms
+        self.follows = follows
+        before = "" if follows is None else f" once more ({follows})"
+        super().__init__(
+            f"a person must approve this request{before}",
+            hint=f"ask for approval {approval_id}, and repeat the very same request once it is approved",
+        )
+
+
+class DeniedError(RefusedError):
+    """The person who was asked said no."""
+
+    default_code = "APPROVAL_DENIED"
+
+
+class ApprovalError(RefusedError):
+    """An approval does not let this request through; `code` says why."""
+
+    default_code = "APPROVAL_MISMATCH"
+    status = 409
 
 
 class LoadError(GatewayError):

@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 
 from gateway.kernel.clock import Clock
 from gateway.kernel.errors import (
+    ClaimTakenError,
     GatewayError,
     InternalError,
     RequestError,
@@ -172,7 +173,7 @@ class Exchange:
             return self._note(error, Event.DECISION_FAILED)
         self._admitted = self.sighting.admitted = admitted
         self.sighting.decided_s = self._around.clock.monotonic_s()
-        if not admitted.decision.forwardable:
+        if not (admitted.decision.forwardable or admitted.approved):
             return Event.HELD
         if self._around.governor is not None:
             self._asked = self._judge.asked(admitted, arrived_s=self.sighting.began_s)
@@ -198,22 +199,29 @@ class Exchange:
 
     async def _persist(self) -> Event:
         assert self._admitted is not None
-        return await self._commit(self._admitted.entries)
+        return await self._commit(self._admitted, self._admitted.entries)
 
     async def _persist_refusal(self) -> Event:
         assert self._admitted is not None
         assert self._fate is not None
         outcome = self._outcome(self._admitted, self._fate)
-        return await self._commit((*self._admitted.entries, outcome), self._fate)
+        event = await self._commit(self._admitted, (*self._admitted.entries, outcome), self._fate)
+        # Decided again it claims nothing, so that this happens once.
+        return await self._persist_refusal() if event is Event.OVERTAKEN else event
 
-    async def _commit(self, entries: tuple[Entry, ...], fate: Fate | None = None) -> Event:
+    async def _commit(
+        self, admitted: Admitted, entries: tuple[Entry, ...], fate: Fate | None = None
+    ) -> Event:
         try:
-            receipt = self._around.recorder.submit(entries)
+            receipt = self._around.recorder.submit(entries, steps=admitted.steps)
             # From here on the store owns the write, also where the client leaves while we wait.
             self.sighting.fate = fate
             await receipt
         except GatewayError as error:
             self.sighting.fate = None
+            if isinstance(error, ClaimTakenError) and admitted.overtaken is not None:
+                self._admitted = self.sighting.admitted = admitted.overtaken(error)
+                return Event.OVERTAKEN
             return self._note(error, Event.COMMIT_FAILED)
         return Event.COMMITTED
 
@@ -304,7 +312,7 @@ class Exchange:
     async def _answer_refusal(self) -> None:
         assert self._admitted is not None
         await self._client.send_error(
-            self.sighting.error or refusal(self._admitted),
+            self.sighting.error or self._admitted.refusal or refusal(self._admitted),
             headers=own_headers(self.sighting, request_id=self._request_id),
         )
 

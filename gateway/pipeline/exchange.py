@@ -63,6 +63,8 @@ class Event(_Name):
     DECISION_FAILED = auto()
     COMMITTED = auto()
     COMMIT_FAILED = auto()
+    OVERTAKEN = auto()
+    """Another request claimed, between our look and our commit, what this one needs to itself."""
     HEAD_ARRIVED = auto()
     CHUNK_ARRIVED = auto()
     BODY_COMPLETED = auto()
@@ -163,6 +165,7 @@ TABLE: Final[Mapping[tuple[State, Event], Transition]] = MappingProxyType(
         ),
         (State.PERSISTING, Event.COMMITTED): Transition(State.FORWARDING, (Command.FORWARD,)),
         (State.PERSISTING, Event.COMMIT_FAILED): _UNPROMISED,
+        (State.PERSISTING, Event.OVERTAKEN): _turned_away(Fate.REFUSED),
         (State.PERSISTING, Event.FAULTED): _UNPROMISED,
         # The record was queued and belongs to the store: its outcome is queued behind it.
         (State.PERSISTING, Event.CLIENT_LEFT): Transition(State.ENDED, (Command.SETTLE,), Fate.CLIENT_GONE),

@@ -17,9 +17,11 @@ from gateway.kernel.ids import IdSource
 from gateway.kernel.types import JSON, JSONObject, Scope
 from gateway.pipeline.journal import event_entry
 from gateway.pipeline.remember import WITHDRAW, MemoryFeed, labelled, read_label, withdrawn
+from gateway.records.approvals import KIND as APPROVAL
 from gateway.records.types import DecisionEntry, EventEntry, MemoryEntry
 from gateway.store.port import Store
 
+_APPROVAL_HINT = "approve or deny on /admin/approvals, or with `lumyn approvals`"
 EVENT_TYPES = frozenset({"outcome", "label", "note", "override"})
 """The four types of the contract; approvals are overrides with a kind."""
 
@@ -65,6 +67,10 @@ class KeptDecisions:
         if event_type not in EVENT_TYPES:
             wanted = ", ".join(sorted(EVENT_TYPES))
             raise InvalidRequestError("unknown event type", pointer="/type", hint=f"use one of {wanted}")
+        if event_type == "override" and data.get("kind") == APPROVAL:
+            raise InvalidRequestError(
+                "nobody approves by an event", pointer="/data/kind", hint=_APPROVAL_HINT
+            )
         kept = await self._store.decision(scope, decision_id)
         if kept is None:
             raise NotFoundError("not found")

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.engine.decide import Decision
-from gateway.kernel.errors import GatewayError
+from gateway.kernel.errors import ClaimTakenError, GatewayError
 from gateway.kernel.types import JSONObject, Tenant
 from gateway.records.types import Entry
+from gateway.store.claims import ClaimStep
 from gateway.store.port import Receipt
 
 
 class Recorder(Protocol):
     """The part of the store that an exchange uses."""
 
-    def submit(self, entries: Sequence[Entry], *, reserved: bool = False) -> asyncio.Future[Receipt]:
+    def submit(
+        self, entries: Sequence[Entry], *, reserved: bool = False, steps: Sequence[ClaimStep] = ()
+    ) -> asyncio.Future[Receipt]:
         """See `store.port.Store.submit`."""
         ...
 
@@ -141,6 +144,14 @@ class Admitted:
     """What the governor did to it, in the words of records and headers."""
     reason: str = ""
     """Why, in a sentence."""
+    approved: bool = False
+    """A person approved this very call: it goes, though the policy escalates it."""
+    refusal: GatewayError | None = None
+    """What the caller is told if it does not go; None leaves it to the verdict."""
+    steps: tuple[ClaimStep, ...] = ()
+    """What is claimed in the commit of the decision."""
+    overtaken: Callable[[ClaimTakenError], Admitted] | None = None
+    """What it becomes where another claimed first: a refusal, decided again under the same id."""
 
 
 @dataclass(frozen=True, slots=True)

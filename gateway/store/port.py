@@ -14,12 +14,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from gateway.kernel.types import Scope, Tenant
+from gateway.kernel.types import EveryTenant, Scope, Tenant
 from gateway.records.proof import Proof
-from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
+from gateway.records.types import (
+    ControlEntry,
+    DecisionEntry,
+    Entry,
+    EventEntry,
+    MemoryEntry,
+    PolicyEntry,
+)
+from gateway.store.claims import Claim, ClaimFilter, ClaimPage, ClaimStep
 
 MEMORY_ITEMS_MAX: Final = 10_000
 """Memory items in one read: some 5 MB."""
+CONTROL_RECORDS_MAX: Final = 1_000
+"""Control records in one read: an option table has some 2 kB, an epoch with its intents some 20."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,29 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlFilter:
+    """What a read of control records is narrowed to; None means any. Times as in `DecisionFilter`.
+
+    `writer` is one process's chain: what one controller did, in its order.
+    """
+
+    control_type: str | None = None
+    writer: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRecord:
+    """A control record and its place: `position` goes on a read, `writer` and `seq` name it in its chain."""
+
+    position: int
+    writer: str
+    seq: int
+    entry: ControlEntry
+
+
+@dataclass(frozen=True, slots=True)
 class StoreHealth:
     """What readiness and metrics say. `reason` is one line for people, empty while `ready`."""
 
@@ -70,8 +103,13 @@ class StoreHealth:
 class Store(Protocol):
     """See the module's docstring. All waiting methods may raise `StoreUnavailableError`."""
 
-    def submit(self, entries: Sequence[Entry], *, reserved: bool = False) -> asyncio.Future[Receipt]:
+    def submit(
+        self, entries: Sequence[Entry], *, reserved: bool = False, steps: Sequence[ClaimStep] = ()
+    ) -> asyncio.Future[Receipt]:
         """Enqueue entries that are committed together or not at all, in this order.
+
+        `steps` are carried out in the same transaction; where one does not fit, nothing of this group is
+        stored and the future raises `ClaimTakenError`.
 
         `reserved` entries end what was admitted before (outcomes): they pass the bound of the queue,
         because there are never more of them than admitted decisions, and refusing them would lose a fate.
@@ -106,12 +144,35 @@ class Store(Protocol):
         """Return memory items in the order of their commit, each with its position, from `after` on."""
         ...
 
+    async def control(
+        self, scope: EveryTenant, wanted: ControlFilter, *, after: int, limit: int
+    ) -> tuple[ControlRecord, ...]:
+        """Return control records in the order of their positions, from after one on; none means the end.
+
+        Those of one writer come in the order of their sequence. Control records are the operator's, so
+        that no tenant can ask. `limit` is cut to 1..CONTROL_RECORDS_MAX.
+        """
+        ...
+
     async def policy(self, policy_hash: str) -> PolicyEntry | None:
         """Return a policy that decided, by its hash."""
         ...
 
     async def proof(self, entry_id: str) -> Proof | None:
         """Return an entry's place in the ledger, or None where it is not known."""
+        ...
+
+    async def claim(self, tenant: Tenant, space: str, name: str) -> Claim | None:
+        """Return what stands under a name, whether or not it has expired."""
+        ...
+
+    async def claims(
+        self, scope: Scope, space: str, wanted: ClaimFilter, *, limit: int, cursor: str | None
+    ) -> ClaimPage:
+        """Return a page of claims, newest decision first. A cursor that is none of ours: InvalidRequestError.
+
+        `limit` is cut to 1..PAGE_DECISIONS_MAX.
+        """
         ...
 
     async def dangling(self, *, limit: int) -> tuple[DecisionEntry, ...]:

@@ -20,10 +20,12 @@ from gateway.kernel.bounds import STORE_COMMIT_S
 from gateway.kernel.clock import Clock
 from gateway.kernel.errors import StoreSetupError
 from gateway.kernel.ids import IdSource
+from gateway.store import postgres_claims
 from gateway.store.anchor import AnchorFile
+from gateway.store.claims import asked_keys
 from gateway.store.ledger import SETTLED_WHOLLY, Ledger, LedgerRow
 from gateway.store.postgres_schema import Connection, migrate
-from gateway.store.rows import COLUMNS, Sealed
+from gateway.store.rows import COLUMNS
 from gateway.store.sift import Key, needs_care, questions, sift
 from gateway.store.writer import CommitError, Group, Outcome
 
@@ -102,12 +104,12 @@ class PostgresDriver:
         ordered = any(entry.kind == "memory" for group in entries for entry in group)
         try:
             try:
-                if ordered or needs_care(entries):
-                    return await self._commit_with_care(entries, thorough=False)
+                if ordered or needs_care(groups):
+                    return await self._commit_with_care(groups, thorough=False)
                 spans, rows = self._ledger.bind(entries)
                 await self._insert(self._live(), rows)
             except pg.UniqueViolationError:
-                return await self._commit_with_care(entries, thorough=True)
+                return await self._commit_with_care(groups, thorough=True)
             self._ledger.advance(rows, rows[-1][1])
             return spans
         except LOST as error:
@@ -146,10 +148,9 @@ class PostgresDriver:
             with contextlib.suppress(*LOST):
                 await connection.close(timeout=STORE_COMMIT_S)
 
-    async def _commit_with_care(
-        self, entries: Sequence[Sequence[Sealed]], *, thorough: bool
-    ) -> Sequence[Outcome]:
-        """Store a batch that may hold duplicates: look first, one such batch at a time in the database."""
+    async def _commit_with_care(self, groups: Sequence[Group], *, thorough: bool) -> Sequence[Outcome]:
+        """Store a batch that must look before it writes, one such batch at a time in the database."""
+        entries, steps = [group.entries for group in groups], [group.steps for group in groups]
         connection = self._live()
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", ORDER_LOCK)
@@ -163,10 +164,12 @@ class PostgresDriver:
             if asked.ids:
                 sql = "SELECT entry_id FROM entries WHERE entry_id = ANY($1::text[])"
                 stored_ids = {row[0] for row in await connection.fetch(sql, list(asked.ids))}
-            sifted = sift(entries, holders, stored_ids)
+            claims = await postgres_claims.look_up(connection, asked_keys(steps))
+            sifted = sift(entries, holders, stored_ids, steps=steps, claims=claims)
             spans, bound = self._ledger.bind(sifted.kept)
             if bound:
                 await self._insert(connection, bound)
+            await postgres_claims.write(connection, claims, sifted.claims)
         if bound:
             self._ledger.advance(bound, bound[-1][1])
         return sifted.outcomes(spans)

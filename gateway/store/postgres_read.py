@@ -11,9 +11,9 @@ from gateway.kernel.types import EveryTenant, Scope, Tenant
 from gateway.records.types import DecisionEntry, EventEntry, MemoryEntry, PolicyEntry
 from gateway.store.cursor import cursor_after, place_of
 from gateway.store.ledger import SETTLED_WHOLLY
-from gateway.store.port import DecisionFilter, Page
+from gateway.store.port import ControlFilter, ControlRecord, DecisionFilter, Page
 from gateway.store.postgres_schema import Connection
-from gateway.store.rows import ENTRY_LIST, decision_of, event_of, memory_of, policy_of
+from gateway.store.rows import ENTRY_LIST, control_of, decision_of, event_of, memory_of, policy_of
 
 _ENTRY: Final = f"SELECT {ENTRY_LIST} FROM entries"  # noqa: S608 - constants
 NO_OUTCOME: Final = (
@@ -121,6 +121,29 @@ async def memory(
     )
     rows = await connection.fetch(sql, *where.values)
     return tuple((row["position"], memory_of(row)) for row in rows)
+
+
+async def control(
+    connection: Connection, _: EveryTenant, wanted: ControlFilter, after: int, limit: int
+) -> tuple[ControlRecord, ...]:
+    """Return control records in the order of their positions, after one."""
+    where = Conditions("kind = 'control'")
+    where.add("position > ?", after)
+    for text, value in (
+        ("label = ?", wanted.control_type),
+        ("entries.writer = (SELECT number FROM writers WHERE writers.writer = ?)", wanted.writer),
+        ("at_ms >= ?", wanted.since_ms),
+        ("at_ms < ?", wanted.until_ms),
+    ):
+        if value is not None:
+            where.add(text, value)
+    sql = (
+        f"SELECT {ENTRY_LIST}, position, writers.writer AS chain, seq "  # noqa: S608 - constants and $n
+        f"FROM entries JOIN writers ON writers.number = entries.writer WHERE {where} "
+        f"ORDER BY position LIMIT {limit:d}"
+    )
+    rows = await connection.fetch(sql, *where.values)
+    return tuple(ControlRecord(row["position"], row["chain"], row["seq"], control_of(row)) for row in rows)
 
 
 async def policy(connection: Connection, policy_hash: str) -> PolicyEntry | None:

@@ -88,7 +88,29 @@ CREATE TRIGGER writers_never_vanish BEFORE TRUNCATE ON writers
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 """
 
-STEPS: Final = (_STEP_1,)
+_STEP_2: Final = """
+CREATE INDEX control_by_position ON entries (position) INCLUDE (label, writer, at_ms) WHERE kind = 'control';
+"""
+
+_STEP_3: Final = """
+CREATE TABLE claims (
+  space text COLLATE "C" NOT NULL,
+  tenant text COLLATE "C" NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  owner text COLLATE "C" NOT NULL,
+  state text COLLATE "C" NOT NULL,
+  digest text COLLATE "C" NOT NULL,
+  decision_id text COLLATE "C" NOT NULL,
+  at_ms bigint NOT NULL,
+  expires_ms bigint NOT NULL,
+  body bytea NOT NULL,
+  PRIMARY KEY (space, tenant, name)
+);
+CREATE INDEX claims_by_decision ON claims (space, decision_id);
+CREATE INDEX claims_by_expiry ON claims (space, expires_ms);
+"""
+
+STEPS: Final = (_STEP_1, _STEP_2, _STEP_3)
 SCHEMA_VERSION: Final = len(STEPS)
 MIGRATION_LOCK: Final = 0x4C756D79_0001
 """Advisory lock of those who migrate: two gateways may start at once."""

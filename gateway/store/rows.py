@@ -156,7 +156,7 @@ def entry_of(row: Sequence[Any]) -> Entry:
         case "policy":
             return policy_of(row)
         case "control":
-            return ControlEntry(row[1], row[3], row[14], bytes(row[17]))
+            return control_of(row)
         case kind:
             raise ValueError(f"no such kind of entry: {kind!r}")
 
@@ -193,6 +193,11 @@ def memory_of(row: Sequence[Any]) -> MemoryEntry:
 def policy_of(row: Sequence[Any]) -> PolicyEntry:
     """Return the policy of a row."""
     return PolicyEntry(row[1], row[3], row[15], row[16], bytes(row[17]))
+
+
+def control_of(row: Sequence[Any]) -> ControlEntry:
+    """Return the control record of a row."""
+    return ControlEntry(row[1], row[3], row[14], bytes(row[17]))
 
 
 def header_of(row: Sequence[Any]) -> bytes:

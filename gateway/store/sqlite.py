@@ -19,15 +19,26 @@ from gateway.kernel.bounds import PAGE_DECISIONS_MAX, STORE_COMMIT_S
 from gateway.kernel.clock import Clock, Randomness
 from gateway.kernel.errors import InvalidRequestError, StoreSetupError, StoreUnavailableError
 from gateway.kernel.ids import IdSource
-from gateway.kernel.types import Scope, Tenant
+from gateway.kernel.types import EveryTenant, Scope, Tenant
 from gateway.records.proof import Proof
 from gateway.records.types import DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
+from gateway.store import sqlite_claims
 from gateway.store import sqlite_read as read
 from gateway.store.anchor import AnchorFile, OnHead, anchor_path
+from gateway.store.claims import Claim, ClaimFilter, ClaimPage, ClaimStep
 from gateway.store.ledger import Ledger
 from gateway.store.live import claim
 from gateway.store.place import prepare
-from gateway.store.port import MEMORY_ITEMS_MAX, DecisionFilter, Page, Receipt, StoreHealth
+from gateway.store.port import (
+    CONTROL_RECORDS_MAX,
+    MEMORY_ITEMS_MAX,
+    ControlFilter,
+    ControlRecord,
+    DecisionFilter,
+    Page,
+    Receipt,
+    StoreHealth,
+)
 from gateway.store.proof import sqlite_proof
 from gateway.store.rows import seal
 from gateway.store.sqlite_commit import STATEMENTS_CACHED, SqliteLedger
@@ -121,9 +132,11 @@ class SqliteStore:
         """The id under which this store writes its chain."""
         return self._driver.writer
 
-    def submit(self, entries: Sequence[Entry], *, reserved: bool = False) -> asyncio.Future[Receipt]:
+    def submit(
+        self, entries: Sequence[Entry], *, reserved: bool = False, steps: Sequence[ClaimStep] = ()
+    ) -> asyncio.Future[Receipt]:
         """Enqueue entries; see `Store.submit`. Raises `InvalidRequestError` for a column of no database."""
-        return self._group_writer.submit(tuple(map(seal, entries)), reserved=reserved)
+        return self._group_writer.submit(tuple(map(seal, entries)), reserved=reserved, steps=tuple(steps))
 
     async def decision(self, scope: Scope, decision_id: str) -> DecisionEntry | None:
         """Return one decision, or None if this scope has none of that id."""
@@ -148,6 +161,12 @@ class SqliteStore:
         """Return memory items in the order of their commit, each with its position."""
         return await self._read(read.memory, scope, after, max(1, min(limit, MEMORY_ITEMS_MAX)))
 
+    async def control(
+        self, scope: EveryTenant, wanted: ControlFilter, *, after: int, limit: int
+    ) -> tuple[ControlRecord, ...]:
+        """Return control records in the order of their positions, from after one on; none means the end."""
+        return await self._read(read.control, scope, wanted, after, max(1, min(limit, CONTROL_RECORDS_MAX)))
+
     async def policy(self, policy_hash: str) -> PolicyEntry | None:
         """Return a policy that decided, by its hash."""
         return await self._read(read.policy, policy_hash)
@@ -155,6 +174,17 @@ class SqliteStore:
     async def proof(self, entry_id: str) -> Proof | None:
         """Return an entry's place in the ledger, or None where it is not known."""
         return await self._read(sqlite_proof, entry_id)
+
+    async def claim(self, tenant: Tenant, space: str, name: str) -> Claim | None:
+        """Return what stands under a name, whether or not it has expired."""
+        return await self._read(sqlite_claims.claim, tenant, space, name)
+
+    async def claims(
+        self, scope: Scope, space: str, wanted: ClaimFilter, *, limit: int, cursor: str | None
+    ) -> ClaimPage:
+        """Return a page of claims, newest decision first; `limit` is cut to 1..PAGE_DECISIONS_MAX."""
+        count = max(1, min(limit, PAGE_DECISIONS_MAX))
+        return await self._read(sqlite_claims.claims, scope, space, wanted, count, cursor)
 
     async def dangling(self, *, limit: int) -> tuple[DecisionEntry, ...]:
         """Return decisions that await an outcome and have none, oldest first."""

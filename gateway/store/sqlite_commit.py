@@ -10,6 +10,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
+from gateway.store import sqlite_claims
+from gateway.store.claims import asked_keys
 from gateway.store.ledger import SETTLED_WHOLLY, Ledger, LedgerRow
 from gateway.store.rows import COLUMNS, Sealed
 from gateway.store.sift import needs_care, questions, sift
@@ -51,13 +53,12 @@ class SqliteLedger:
 
     def commit(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Make a batch durable."""
-        entries = [group.entries for group in groups]
         try:
-            if needs_care(entries):
-                return self._commit_with_care(entries, thorough=False)
-            return self._commit_at_once(entries)
+            if needs_care(groups):
+                return self._commit_with_care(groups, thorough=False)
+            return self._commit_at_once([group.entries for group in groups])
         except sqlite3.IntegrityError:
-            return self._commit_thoroughly(entries)
+            return self._commit_thoroughly(groups)
         except sqlite3.Error as error:
             raise commit_error(error) from error
 
@@ -99,23 +100,26 @@ class SqliteLedger:
         self.ledger.advance(rows, position)
         return spans
 
-    def _commit_thoroughly(self, entries: Sequence[Sequence[Sealed]]) -> Sequence[Outcome]:
+    def _commit_thoroughly(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Store a batch after an id of it was refused: look each one up."""
         try:
-            return self._commit_with_care(entries, thorough=True)
+            return self._commit_with_care(groups, thorough=True)
         except sqlite3.Error as error:
             raise commit_error(error) from error
 
-    def _commit_with_care(self, entries: Sequence[Sequence[Sealed]], *, thorough: bool) -> Sequence[Outcome]:
-        """Store a batch that may hold duplicates: look first, under the write lock."""
+    def _commit_with_care(self, groups: Sequence[Group], *, thorough: bool) -> Sequence[Outcome]:
+        """Store a batch that may hold duplicates or claims something: look first, under the write lock."""
+        entries, steps = [group.entries for group in groups], [group.steps for group in groups]
         with _Transaction(self._connection):
             asked = questions(entries, thorough=thorough)
             found = ((key, self._one(_BY_KEY, key)) for key in asked.keys)
             holders = {key: holder for key, holder in found if holder is not None}
             stored_ids = {entry_id for entry_id in asked.ids if self._one(_BY_ID, (entry_id,)) is not None}
-            sifted = sift(entries, holders, stored_ids)
+            claims = sqlite_claims.look_up(self._connection, asked_keys(steps))
+            sifted = sift(entries, holders, stored_ids, steps=steps, claims=claims)
             spans, rows = self.ledger.bind(sifted.kept)
             position = self._insert(rows)
+            sqlite_claims.write(self._connection, claims, sifted.claims)
         self.ledger.advance(rows, position)
         return sifted.outcomes(spans)
 

@@ -12,8 +12,8 @@ from gateway.kernel.types import EveryTenant, Scope, Tenant
 from gateway.records.types import DecisionEntry, EventEntry, MemoryEntry, PolicyEntry
 from gateway.store.cursor import cursor_after, place_of
 from gateway.store.ledger import SETTLED_WHOLLY
-from gateway.store.port import DecisionFilter, Page
-from gateway.store.rows import ENTRY_LIST, decision_of, event_of, memory_of, policy_of
+from gateway.store.port import ControlFilter, ControlRecord, DecisionFilter, Page
+from gateway.store.rows import ENTRY_LIST, control_of, decision_of, event_of, memory_of, policy_of
 
 NO_OUTCOME: Final = (
     "NOT EXISTS (SELECT 1 FROM entries AS outcome INDEXED BY events_by_decision "
@@ -79,6 +79,27 @@ def memory(
     )
     rows = connection.execute(sql, (after, *values, limit))
     return tuple((row[0], memory_of(row[1:])) for row in rows)
+
+
+def control(
+    connection: sqlite3.Connection, _: EveryTenant, wanted: ControlFilter, after: int, limit: int
+) -> tuple[ControlRecord, ...]:
+    """Return control records in the order of their positions, after one."""
+    conditions: tuple[tuple[str, Any], ...] = (
+        (" AND label = ?", wanted.control_type),
+        (" AND entries.writer = (SELECT number FROM writers WHERE writers.writer = ?)", wanted.writer),
+        (" AND at_ms >= ?", wanted.since_ms),
+        (" AND at_ms < ?", wanted.until_ms),
+    )
+    used = [(condition, value) for condition, value in conditions if value is not None]
+    sql = (
+        f"SELECT position, writers.writer, seq, {ENTRY_LIST} "  # noqa: S608 - constants
+        "FROM entries INDEXED BY control_by_position CROSS JOIN writers ON writers.number = entries.writer "
+        f"WHERE kind = 'control' AND position > ?{''.join(condition for condition, _ in used)} "
+        "ORDER BY position LIMIT ?"
+    )
+    rows = connection.execute(sql, (after, *(value for _, value in used), limit))
+    return tuple(ControlRecord(row[0], row[1], row[2], control_of(row[3:])) for row in rows)
 
 
 def policy(connection: sqlite3.Connection, policy_hash: str) -> PolicyEntry | None:

@@ -85,7 +85,29 @@ CREATE TRIGGER writers_never_leave BEFORE DELETE ON writers
   BEGIN SELECT raise(ABORT, 'writers are append-only'); END;
 """
 
-STEPS: Final = (_STEP_1,)
+_STEP_2: Final = """
+CREATE INDEX control_by_position ON entries (position, label, writer, at_ms) WHERE kind = 'control';
+"""
+
+_STEP_3: Final = """
+CREATE TABLE claims (
+  space TEXT NOT NULL,
+  tenant TEXT NOT NULL,
+  name TEXT NOT NULL,
+  owner TEXT NOT NULL,
+  state TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  decision_id TEXT NOT NULL,
+  at_ms INTEGER NOT NULL,
+  expires_ms INTEGER NOT NULL,
+  body BLOB NOT NULL,
+  PRIMARY KEY (space, tenant, name)
+) STRICT;
+CREATE INDEX claims_by_decision ON claims (space, decision_id);
+CREATE INDEX claims_by_expiry ON claims (space, expires_ms);
+"""
+
+STEPS: Final = (_STEP_1, _STEP_2, _STEP_3)
 SCHEMA_VERSION: Final = len(STEPS)
 
 

@@ -27,6 +27,7 @@ from gateway.kernel.bounds import (
 )
 from gateway.kernel.clock import Clock
 from gateway.kernel.errors import GatewayError, StoreBusyError, StoreUnavailableError
+from gateway.store.claims import ClaimStep
 from gateway.store.port import Receipt, StoreHealth
 from gateway.store.rows import Sealed
 
@@ -60,6 +61,8 @@ class Group:
     waiter: asyncio.Future[Receipt] = field(repr=False)
     patient: bool = False
     """Nobody waits for the receipt: it is committed with the next batch, or soon."""
+    steps: tuple[ClaimStep, ...] = ()
+    """What is claimed with the entries, in the same transaction."""
 
 
 Outcome: TypeAlias = tuple[int, int] | GatewayError
@@ -111,7 +114,9 @@ class GroupWriter:
         self._patience: asyncio.TimerHandle | None = None
         self._task = self._loop.create_task(self._run(), name="store-writer")
 
-    def submit(self, entries: tuple[Sealed, ...], *, reserved: bool = False) -> asyncio.Future[Receipt]:
+    def submit(
+        self, entries: tuple[Sealed, ...], *, reserved: bool = False, steps: tuple[ClaimStep, ...] = ()
+    ) -> asyncio.Future[Receipt]:
         """Queue a group; see `Store.submit` for what it promises and raises."""
         if self._reason or self._closing:
             raise self._unavailable()
@@ -121,7 +126,7 @@ class GroupWriter:
                 hint="send again a little later",
                 retry_after_s=BUSY_RETRY_S,
             )
-        group = Group(entries, self._loop.create_future(), reserved)
+        group = Group(entries, self._loop.create_future(), reserved, steps)
         self._queue.append(group)
         self._queued += len(entries)
         if not reserved:

@@ -7,6 +7,7 @@ import orjson
 from gateway.kernel.ids import RANDOM_BYTES
 from gateway.kernel.types import NO_TENANT, Tenant
 from gateway.records.types import ControlEntry, DecisionEntry, EventEntry, MemoryEntry, PolicyEntry
+from gateway.store.claims import Claim
 
 START_MS = 1_760_000_000_000
 
@@ -131,6 +132,23 @@ def policy(number: int = 0) -> PolicyEntry:
     return PolicyEntry(f"sha256:{number:064x}", START_MS, "p", "1", b"schema_version: policy.v0\n")
 
 
-def control(number: int) -> ControlEntry:
+def claim(name: str, number: int = 1, **changed: object) -> Claim:
+    """A claim that decision `number` holds for an hour."""
+    fields: dict[str, object] = {
+        "space": "test",
+        "tenant": NO_TENANT,
+        "name": name,
+        "owner": "bot",
+        "state": "open",
+        "digest": "sha256:" + "d" * 64,
+        "decision_id": entry_id(number),
+        "at_ms": START_MS,
+        "expires_ms": START_MS + 3_600_000,
+        "body": b"",
+    } | changed
+    return Claim(**fields)  # type: ignore[arg-type]
+
+
+def control(number: int, control_type: str = "tick") -> ControlEntry:
     """Control record `number`."""
-    return ControlEntry(entry_id(number, 3), START_MS + number, "tick", b'{"n":%d}' % number)
+    return ControlEntry(entry_id(number, 3), START_MS + number, control_type, b'{"n":%d}' % number)

@@ -28,6 +28,7 @@ from gateway.pipeline.govern import FailOpen
 from gateway.pipeline.ports import Admitted, Asked, Ending, Terms
 from gateway.pipeline.sighting import Sighting
 from gateway.records.types import DecisionEntry, Entry, EventEntry
+from gateway.store.claims import ClaimStep
 from gateway.store.port import Receipt
 from tests.kit.entries import CountedRandomness, StillClock, decision
 
@@ -245,7 +246,9 @@ class _Ports:
         self.told.append(ending)
         return {"met": True} if ending.forwarded else None
 
-    def submit(self, entries: Sequence[Entry], *, reserved: bool = False) -> asyncio.Future[Receipt]:
+    def submit(
+        self, entries: Sequence[Entry], *, reserved: bool = False, steps: Sequence[ClaimStep] = ()
+    ) -> asyncio.Future[Receipt]:
         call = ("queue " if reserved else "commit ") + " + ".join(map(_entry_name, entries))
         waiter: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         if not reserved:
@@ -280,7 +283,8 @@ class Refusing:
 
 def _entry_name(entry: Entry) -> str:
     if isinstance(entry, EventEntry):
-        return f"{entry.event_type}:{orjson.loads(entry.body)['data']['fate']}"
+        data = orjson.loads(entry.body)["data"]
+        return f"{entry.event_type}:{data.get('fate') or data.get('state')}"
     assert isinstance(entry, DecisionEntry)
     return "decision"
 

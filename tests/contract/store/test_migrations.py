@@ -9,11 +9,12 @@ import pytest
 
 from gateway.kernel.types import EVERY_TENANT, NO_TENANT, Tenant
 from gateway.store.anchor import anchor_path
+from gateway.store.port import ControlFilter
 from gateway.store.sqlite import open_sqlite
 from gateway.store.sqlite_schema import SCHEMA_VERSION
 from gateway.store.verify import verify_sqlite
 from gateway.system import SystemClock
-from tests.kit.entries import CountedRandomness, decision, event, memory_item, policy
+from tests.kit.entries import CountedRandomness, control, decision, event, memory_item, policy
 
 GOLDEN = Path(__file__).parent / "golden"
 ACME = Tenant("acme")
@@ -38,6 +39,8 @@ async def test_a_past_schema_opens_and_verifies(golden: Path, tmp_path: Path) ->
     assert await store.events(ACME, first.entry_id) == (event(1, first.entry_id, tenant=ACME),)
     assert [item for _, item in await store.memory(NO_TENANT, after=0, limit=9)] == [memory_item(1)]
     assert await store.policy(policy().entry_id) == policy()
+    found = await store.control(EVERY_TENANT, ControlFilter(), after=0, limit=9)
+    assert [(record.seq, record.entry) for record in found] == [(5, control(1))]
     assert await store.mark_unknown() == 1
     await store.submit([decision(9)])
     assert await store.decision(EVERY_TENANT, decision(9).entry_id) == decision(9)

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.kernel import errors
 from gateway.kernel.errors import (
+    ClaimTakenError,
     DuplicateKeyError,
     GatewayError,
     InternalError,
@@ -25,6 +26,7 @@ for _kind in TREE:
     # The library's own error for callers is no part of the map, and here only if something imported it.
     TREE += [kind for kind in _kind.__subclasses__() if kind.__module__ == errors.__name__]
 SPECIAL = {
+    ClaimTakenError: ClaimTakenError("used", "01"),
     DuplicateKeyError: DuplicateKeyError("01"),
     InvalidPolicyError: InvalidPolicyError([Problem("x")]),
     InternalError: InternalError(),

@@ -30,7 +30,7 @@ HAPPENS: dict[State, set[Event]] = {
         Event.EXPIRED,
         Event.DECISION_FAILED,
     },
-    State.PERSISTING: {Event.COMMITTED, Event.COMMIT_FAILED},
+    State.PERSISTING: {Event.COMMITTED, Event.COMMIT_FAILED, Event.OVERTAKEN},
     State.PERSISTING_REFUSAL: {Event.COMMITTED, Event.COMMIT_FAILED},
     State.FORWARDING: {Event.HEAD_ARRIVED, Event.BACKEND_FAILED},
     State.RELAYING: {
@@ -111,6 +111,15 @@ def test_who_was_turned_away_was_never_forwarded() -> None:
             assert not {Command.FORWARD, Command.PERSIST} & set(path.commands)
 
 
+def test_who_is_overtaken_is_never_forwarded() -> None:
+    """Where another claimed first, the decision is committed as a refusal, and no backend hears of it."""
+    overtaken = [path for path in ALL if Event.OVERTAKEN in path.events]
+    assert overtaken
+    for path in overtaken:
+        assert Command.PERSIST_REFUSAL in path.commands
+        assert Command.FORWARD not in path.commands
+
+
 def test_without_a_governor_nothing_is_new() -> None:
     """A path that never meets a governor has the commands that it had before there was one."""
     direct = [path for path in ALL if Event.PERMITTED in path.events]
@@ -170,6 +179,7 @@ def test_a_broken_answer_never_looks_whole() -> None:
         (State.PERSISTING, Event.CLIENT_LEFT, Fate.CLIENT_GONE),
         (State.DECIDING, Event.HELD, Fate.REFUSED),
         (State.ADMITTING, Event.HELD, Fate.REFUSED),
+        (State.PERSISTING, Event.OVERTAKEN, Fate.REFUSED),
         (State.ADMITTING, Event.SHED, Fate.SHED),
         (State.ADMITTING, Event.EXPIRED, Fate.EXPIRED),
         (State.ADMITTING, Event.CLIENT_LEFT, Fate.CLIENT_GONE),

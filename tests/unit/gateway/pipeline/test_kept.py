@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from gateway.kernel.errors import ConflictError, NotFoundError
+from gateway.kernel.errors import ConflictError, InvalidRequestError, NotFoundError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import EVERY_TENANT, Tenant
 from gateway.memory.snapshot import MemoryIndex
@@ -39,6 +39,17 @@ async def test_reading_and_noting_need_no_policy(tmp_path: Path) -> None:
         assert [(event["event_id"], event["data"]) for event in log] == [
             (appended.event_id, {"text": "seen"})
         ]
+
+
+async def test_nobody_approves_by_an_event(tmp_path: Path) -> None:
+    """An override that says it is an approval is refused, and says where one approves."""
+    async with await _open(tmp_path) as store:
+        entry = decision(1, verdict="ESCALATE")
+        await store.submit((entry,))
+        with pytest.raises(InvalidRequestError) as caught:
+            await _kept(store).append_event(EVERY_TENANT, entry.entry_id, "override", {"kind": "approval"})
+        assert caught.value.pointer == "/data/kind"
+        assert await store.events(EVERY_TENANT, entry.entry_id) == ()
 
 
 async def test_a_tenant_sees_its_own_only(tmp_path: Path) -> None:

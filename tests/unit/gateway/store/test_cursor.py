@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.kernel.errors import InvalidRequestError
-from gateway.store.cursor import cursor_after, place_of
+from gateway.store.cursor import check_id_cursor, cursor_after, place_of
 from gateway.store.rows import TIME_MAX_MS
+from tests.kit.entries import entry_id
 
 
 @given(st.integers(-TIME_MAX_MS, TIME_MAX_MS), st.integers(0, 10**18 - 1))
@@ -28,6 +29,14 @@ def test_any_other_text_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         place_of(text)
     assert caught.value.pointer == "/cursor"
+
+
+def test_a_claim_s_cursor_is_a_decision_id() -> None:
+    """An id is one; anything else is refused as another cursor is."""
+    assert check_id_cursor(entry_id(1)) == entry_id(1)
+    for text in ("", "1-2", entry_id(1).lower(), entry_id(1) + "\n"):
+        with pytest.raises(InvalidRequestError):
+            check_id_cursor(text)
 
 
 @pytest.mark.parametrize("text", ["1-2\n", " 1-2", "1--2", "\u0661-1", "9" * 19 + "-1"])

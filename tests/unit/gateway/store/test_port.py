@@ -7,7 +7,7 @@ from typing import get_type_hints
 
 import pytest
 
-from gateway.kernel.types import Scope, Tenant
+from gateway.kernel.types import EveryTenant, Scope, Tenant
 from gateway.store.port import Store
 from gateway.store.postgres import PostgresStore
 from gateway.store.sqlite import SqliteStore
@@ -40,12 +40,12 @@ def test_a_driver_offers_nothing_that_the_other_lacks(driver: type) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_read_says_for_whom(name: str) -> None:
-    """A method that reads tenants' data takes a scope or a tenant first, without a default."""
+    """A method that reads tenants' data takes a scope, a tenant or the operator's right first, no default."""
     method = getattr(Store, name)
     if not inspect.iscoroutinefunction(method) or name == "close" or name in UNSCOPED:
         return
     first = list(inspect.signature(method).parameters.values())[1]
-    assert get_type_hints(method)[first.name] in (Scope, Tenant)
+    assert get_type_hints(method)[first.name] in (Scope, Tenant, EveryTenant)
     assert first.default is inspect.Parameter.empty
 
 

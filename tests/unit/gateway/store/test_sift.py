@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.kernel.errors import DuplicateKeyError
-from gateway.store.rows import seal
+from gateway.kernel.errors import ClaimTakenError, DuplicateKeyError
+from gateway.store.claims import ClaimStep
+from gateway.store.rows import Sealed, seal
 from gateway.store.sift import needs_care, questions, sift
-from tests.kit.entries import decision, policy
+from tests.kit.entries import claim, decision, policy
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A group in the queue."""
+
+    entries: tuple[Sealed, ...]
+    steps: tuple[ClaimStep, ...] = ()
+
 
 Plan: TypeAlias = tuple[int, str | None]
 PLAIN = st.tuples(st.integers(0, 5), st.sampled_from([None, "k1", "k2"]))
@@ -59,9 +70,28 @@ def test_the_holder_of_a_key_is_named() -> None:
 def test_care_is_taken_only_where_it_is_needed() -> None:
     """Plain decisions are stored without a look; keys and policies are looked up."""
     plain, keyed, policies = (seal(e) for e in (decision(1), decision(2, request_key="k"), policy()))
-    assert not needs_care([(plain,)])
-    assert needs_care([(plain, keyed)])
-    assert needs_care([(policies,)])
+    assert not needs_care([Waiting((plain,))])
+    assert needs_care([Waiting((plain, keyed))])
+    assert needs_care([Waiting((policies,))])
+    assert needs_care([Waiting((plain,)), Waiting((plain,), (ClaimStep(claim("a")),))])
     asked = questions([(plain, keyed), (policies,)], thorough=False)
     assert (asked.keys, asked.ids) == (((None, "k"),), (policies.entry_id,))
     assert len(questions([(plain, keyed), (policies,)], thorough=True).ids) == 3
+
+
+def test_of_two_claims_in_one_batch_the_first_is_kept() -> None:
+    """The second group finds what the first has claimed, is refused whole, and a third is not touched."""
+    groups = [(seal(decision(n)),) for n in (1, 2, 3)]
+    steps = [(ClaimStep(claim("a", 1)),), (ClaimStep(claim("a", 2)), ClaimStep(claim("b", 2))), ()]
+    sifted = sift(groups, {}, set(), steps=steps, claims={})
+    assert sifted.kept == (groups[0], groups[2])
+    assert list(sifted.refused) == [1]
+    assert isinstance(sifted.refused[1], ClaimTakenError)
+    assert list(sifted.claims.values()) == [claim("a", 1)]
+
+
+def test_a_group_with_a_taken_id_claims_nothing() -> None:
+    """Where an entry is refused, its claims are not carried out either."""
+    steps = [(ClaimStep(claim("a", 1)),)]
+    sifted = sift([(seal(decision(1)),)], {}, {decision(1).entry_id}, steps=steps, claims={})
+    assert (sifted.kept, dict(sifted.claims)) == ((), {})

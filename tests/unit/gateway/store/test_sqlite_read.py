@@ -12,7 +12,7 @@ import pytest
 
 from gateway.kernel.types import EVERY_TENANT, NO_TENANT, Scope, Tenant
 from gateway.store import sqlite_read as read
-from gateway.store.port import DecisionFilter
+from gateway.store.port import ControlFilter, DecisionFilter
 from gateway.store.sqlite_schema import migrate
 
 FILTERS = {
@@ -67,10 +67,12 @@ def test_a_page_is_read_in_the_order_of_its_index(
         (read.decision_by_key, (Tenant("acme"), "k")),
         (read.events, (EVERY_TENANT, "D")),
         (read.memory, (EVERY_TENANT, 0, 9)),
+        (read.control, (EVERY_TENANT, ControlFilter(), 0, 9)),
+        (read.control, (EVERY_TENANT, ControlFilter("tick", "W", 1, 9), 0, 9)),
         (read.policy, ("sha256:0",)),
         (read.decisions, (EVERY_TENANT, DecisionFilter(correlation_id="c"), 9, None)),
     ],
-    ids=lambda value: getattr(value, "__name__", ""),
+    ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_look_up_searches(connection: sqlite3.Connection, function, arguments: tuple[object, ...]) -> None:
     """No look-up reads the whole table."""
