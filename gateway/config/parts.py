@@ -5,8 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from gateway.config.section import Part
 from gateway.kernel import bounds
 from gateway.kernel.types import Mode
 from gateway.policy.builtin import PACKS, SUPPORT
@@ -16,12 +17,6 @@ _Seconds = Annotated[float, Field(gt=0, le=86_400)]
 _Bytes = Annotated[int, Field(gt=0, le=1 << 30)]
 _Port = Annotated[int, Field(ge=0, le=65_535)]
 _KeyHash = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-
-
-class Part(BaseModel):
-    """A section: frozen, and a key that is not known is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ListenConfig(Part):

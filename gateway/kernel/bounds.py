@@ -64,8 +64,20 @@ EVIDENCE_MEMBERS_MAX: Final = 64
 """Members of a tool's arguments that become evidence: real schemas have about ten."""
 EVIDENCE_TEXT_CHARS_MAX: Final = 512
 """Of one text: an address, a path, a reason. What is longer is content, and stands as its digest."""
-TOOL_NAME_CHARS_MAX: Final = 128
-"""OpenAI allows 64."""
+
+# --- MCP ---------------------------------------------------------------------------------------
+MCP_BODY_BYTES_MAX: Final = 4 * MIB
+"""One message of a client: the official SDK's servers take no more."""
+MCP_EVENT_BYTES_MAX: Final = 4 * MIB
+"""One event, or one JSON answer, as far as it is read: a list of 1,000 tools is 2 MiB."""
+MCP_TOOLS_MAX: Final = 1_000
+"""Tools of one server: a model chooses badly among fifty, and each one is pinned."""
+MCP_LIST_TTL_MS: Final = 60_000
+"""How long a client may take a list of tools for fresh: a policy that changes shows after a minute."""
+MCP_STATE_CHARS_MAX: Final = 64 * KIB
+"""A `requestState`: answers to a few questions, and the state of the server's own that it may carry."""
+MCP_STATE_TTL_S: Final = 900.0
+"""How long a held call may come back: a person reads, asks a colleague, and answers within a quarter hour."""
 
 # --- documents and patterns --------------------------------------------------------------------
 JSON_DEPTH_MAX: Final = 64
@@ -74,6 +86,14 @@ CANON_DEPTH_MAX: Final = 96
 """A record holds a request of `JSON_DEPTH_MAX` a few levels down; orjson writes at most 254."""
 LOOSE_DEPTH_MAX: Final = 128
 """Bodies that we relay: JSON schemas of tools nest 20 to 30 deep; orjson reads at most 1,024."""
+TOOL_NODES_MAX: Final = 100_000
+"""Commas and opening brackets in a tool's arguments: 0.1 s of reading; 4 MiB of prose has 80,000."""
+TOOL_NAME_CHARS_MAX: Final = 128
+"""A tool's name: what MCP recommends (SEP-986), and twice what the OpenAI API allows."""
+MAPPED_EVIDENCE_BYTES_MAX: Final = 16 * KIB
+"""What is mapped from a tool's arguments stands in the record: facts, not documents."""
+TOOL_RULES_MAX: Final = 1_000
+"""Mapped tools of one place in the configuration: a name that none names is tried against every pattern."""
 WHOLE_MAX: Final = 2**53 - 1
 """The largest whole number that every JSON reader keeps exactly (RFC 7493, 2.2)."""
 AMOUNT_SCALE_MAX: Final = 40

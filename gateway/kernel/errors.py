@@ -4,6 +4,9 @@
       RequestError            the caller can mend it: 4xx
         InvalidRequestError     422  INVALID_REQUEST_SCHEMA   a value is wrong; `pointer` says which
         MalformedRequestError   400  MALFORMED_REQUEST        the bytes are no request
+        ProtocolError           400  MCP_MESSAGE_INVALID      the message breaks a rule of its revision
+                                     MCP_HEADER_MISMATCH | MCP_METHOD_UNKNOWN | MCP_PARAMS_INVALID |
+                                     MCP_STATE_INVALID | MCP_TOOL_UNKNOWN | MCP_VERSION_UNSUPPORTED
         UnauthorizedError       401  AUTH_REQUIRED | AUTH_INVALID_KEY | AUTH_INVALID_SIGNATURE
         ForbiddenError          403  FORBIDDEN
         NotFoundError           404  NOT_FOUND | MODEL_NOT_FOUND
@@ -92,6 +95,18 @@ class InvalidRequestError(RequestError, ValueError):
 
 class MalformedRequestError(RequestError):
     """The bytes are not a request: no JSON, bad framing, a header that may not be."""
+
+
+class ProtocolError(RequestError):
+    """The message breaks a rule of its protocol's revision. `data` goes to the client beside the message."""
+
+    default_code = "MCP_MESSAGE_INVALID"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, data: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message, code=code)
+        self.data = data
 
 
 class UnauthorizedError(RequestError):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from gateway.kernel.errors import RequestError
-from gateway.kernel.parse import parse_arguments
+from gateway.kernel.errors import InvalidRequestError, RequestError
+from gateway.kernel.parse import parse_tool_json
 from gateway.kernel.types import JSON, JSONObject
 
 
@@ -15,7 +15,8 @@ class Fault(StrEnum):
     """Why a call, or a whole answer, cannot be judged by its content. Each one refuses."""
 
     NOT_JSON = "arguments_not_json"
-    DUPLICATE_KEY = "arguments_duplicate_key"
+    AMBIGUOUS = "arguments_ambiguous"
+    """A key that stands there twice, or nesting that readers give up on."""
     NOT_OBJECT = "arguments_not_object"
     NOT_TEXT = "arguments_not_text"
     NAME_MISSING = "name_missing"
@@ -125,16 +126,16 @@ def read_arguments(text: str) -> _Read:
     """Return the object that a call's arguments say, or an empty one and what is wrong with them.
 
     No arguments at all are an empty object, as every client reads them. A number that no record can hold
-    exactly stands as its own text.
+    exactly stands as `Unfit`.
     """
     if not text.strip():
         return _NOTHING, None
     try:
-        value = parse_arguments(text.encode())
-    except UnicodeEncodeError:
+        value = parse_tool_json(text.encode())
+    except InvalidRequestError:
+        return _NOTHING, Fault.AMBIGUOUS
+    except (RequestError, UnicodeEncodeError):
         return _NOTHING, Fault.NOT_JSON
-    except RequestError as error:
-        return _NOTHING, Fault.DUPLICATE_KEY if error.pointer else Fault.NOT_JSON
     return (value, None) if isinstance(value, dict) else (_NOTHING, Fault.NOT_OBJECT)
 
 

@@ -246,7 +246,7 @@ def test_calls_at_fault() -> None:
     ran = run("chat", frames)
     assert sorted(named(ran)) == [
         ("a", "{", Fault.NOT_JSON),
-        ("a", '{"x":1,"x":2}', Fault.DUPLICATE_KEY),
+        ("a", '{"x":1,"x":2}', Fault.AMBIGUOUS),
         ("b", "{}", None),
     ]
     assert read_chat(ran.out).calls == [("b", "{}")]
