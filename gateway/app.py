@@ -195,7 +195,7 @@ class Gateway:
         config = self._config
         observer = ExchangeObserver(
             self._metrics,
-            models=_Known(catalogue.known),
+            models=catalogue,
             log_decisions=config.log.decisions,
         )
         deadlines = Deadlines(first_byte_s=config.limits.first_byte_s, idle_s=config.limits.idle_s)
@@ -250,17 +250,6 @@ class Gateway:
     def _facts(self) -> dict[str, str]:
         main = self._live.snapshot.policies.main
         return {"policy_id": main.policy_id, "policy_hash": main.policy_hash}
-
-
-class _Known:
-    """The models that are known now, as a container."""
-
-    def __init__(self, known: Callable[[], object]) -> None:
-        self._known = known
-
-    def __contains__(self, model: object) -> bool:
-        models = self._known()
-        return isinstance(models, list) and model in models
 
 
 def control_config(config: Config) -> ControllerConfig | None:

@@ -118,6 +118,9 @@ STORE_GATHER_S: Final = 0.001
 STORE_PATIENCE_S: Final = 0.02
 """How long an outcome, for which nobody waits, may wait to ride with a decision's commit. If the process
 dies meanwhile the fate is recorded as unknown, as it would be had it died before the last byte."""
+STORE_COLUMN_BYTES_MAX: Final = 1024
+"""A text that one searches by (a key, an id, a model). PostgreSQL indexes 2,704 bytes a row, two of these at
+once; payment APIs keep keys of up to 255."""
 PAGE_DECISIONS_MAX: Final = 500
 """Decisions in one page of a listing."""
 IDEMPOTENCY_TTL_S: Final = 24 * 3600.0

@@ -7,6 +7,7 @@ forward because `exchange.TABLE` has no other way.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -26,7 +27,7 @@ from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Fate, JSONObject
 from gateway.pipeline.exchange import START, TABLE, Command, Event, State, Transition
 from gateway.pipeline.govern import TURNED_AWAY, FailOpen, ending_of, turned_away
-from gateway.pipeline.journal import event_entry, retrieve
+from gateway.pipeline.journal import event_entry
 from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge, Recorder
 from gateway.pipeline.sighting import (
     Observer,
@@ -104,10 +105,23 @@ class Exchange:
     async def run(self) -> None:
         """Follow the table to its end. Raises only cancellation and ConnectionError: nobody listens."""
         transition = START
+        at_once, waiting = self._AT_ONCE, self._WAITING
         try:
             while True:
-                event = await self._carry_out(transition)
-                if transition.state is State.ENDED or event is None:
+                event: Event | None = None
+                self._fate = transition.fate
+                try:
+                    # Here and not in a method of its own: whatever wakes us passes through every frame.
+                    for command in transition.commands:
+                        if command in at_once:
+                            at_once[command](self, transition)
+                        else:
+                            event = await waiting[command](self)
+                except ConnectionError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - whatever broke, the table says what follows
+                    event = self._fault(error, transition)
+                if event is None or transition.state is State.ENDED:
                     return
                 transition = TABLE[transition.state, event]
         except asyncio.CancelledError:
@@ -119,25 +133,12 @@ class Exchange:
         finally:
             self._finish()
 
-    async def _carry_out(self, transition: Transition) -> Event | None:
-        event: Event | None = None
-        self._fate = transition.fate
-        try:
-            for command in transition.commands:
-                at_once = self._AT_ONCE.get(command)
-                if at_once is None:
-                    event = await self._WAITING[command](self)
-                else:
-                    at_once(self, transition)
-        except ConnectionError:
-            raise
-        except Exception as error:
-            self._around.observer.internal_error(error)
-            if transition.state is State.ENDED:
-                raise
-            # Fail closed, and still end in one fate: whatever broke, the table says what follows.
-            return self._note(InternalError(), Event.FAULTED)
-        return event
+    def _fault(self, error: Exception, transition: Transition) -> Event:
+        """Fail closed, and still end in one fate: whatever broke, the table says what follows."""
+        self._around.observer.internal_error(error)
+        if transition.state is State.ENDED:
+            raise error
+        return self._note(InternalError(), Event.FAULTED)
 
     def _leave(self, transition: Transition, event: Event) -> None:
         """The client left, or we are stopping: only what never waits may still be done."""
@@ -334,12 +335,9 @@ class Exchange:
         self._queue((*self._admitted.entries, self._outcome(self._admitted, transition.fate)))
 
     def _queue(self, entries: tuple[Entry, ...]) -> None:
-        try:
-            receipt = self._around.recorder.submit(entries, reserved=True)
-        except StoreError:
-            # The decision is on record without an outcome, and is marked unknown at the next start.
-            return
-        receipt.add_done_callback(retrieve)
+        """Nobody waits for it: where it is lost, the decision is marked unknown at the next start."""
+        with contextlib.suppress(StoreError):
+            _ = self._around.recorder.submit(entries, reserved=True)
 
     def _relay_break(self, _: Transition) -> None:
         error = self.sighting.error or UpstreamBrokenError("the gateway is stopping")
@@ -352,7 +350,8 @@ class Exchange:
     def _outcome(self, admitted: Admitted, fate: Fate) -> EventEntry:
         around = self._around
         data = outcome_data(self.sighting, fate, now_s=around.clock.monotonic_s())
-        if (control := self._tell_end(fate)) is not None:
+        control = self._tell_end(fate)
+        if control is not None:
             data["control"] = control
         return event_entry(
             event_id=around.ids.new(),
@@ -361,6 +360,7 @@ class Exchange:
             at_ms=around.clock.wall_ms(),
             event_type="outcome",
             data=data,
+            own=control is None,
         )
 
     def _tell_end(self, fate: Fate | None) -> JSONObject | None:

@@ -126,6 +126,7 @@ class LlmJudge:
             advice=snapshot.advise(request),
             settings=snapshot.engine,
             stamp=Stamp(bench.ids.new(), at_ms),
+            own=True,
         )
         self._case = (facts, request, snapshot, at_ms)
         model = None if facts is None else facts.model

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from gateway.engine.decide import Decision
 from gateway.kernel.errors import ClaimTakenError, GatewayError
+from gateway.kernel.hot import hot_dataclass
 from gateway.kernel.types import JSONObject, Tenant
 from gateway.records.types import Entry
 from gateway.store.claims import ClaimStep
@@ -154,7 +155,7 @@ class Admitted:
     """What it becomes where another claimed first: a refusal, decided again under the same id."""
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Asked:
     """What a governor is told of a permitted request: names and counts, no text."""
 
@@ -237,7 +238,7 @@ class Terms(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Ending:
     """How an admitted request ended, for the governor."""
 

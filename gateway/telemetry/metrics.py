@@ -18,6 +18,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from gateway.kernel.hot import hot_dataclass
+
 _OVERHEAD_BUCKETS_S: Final = (
     0.00005,
     0.0001,
@@ -48,7 +50,7 @@ class StoreReading:
     last_commit_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class ExchangeReading:
     """One ended exchange, in the closed words of the labels. Durations in seconds, None if unknown."""
 

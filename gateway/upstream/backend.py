@@ -8,7 +8,7 @@ from typing import Protocol, cast
 from gateway.kernel.errors import InvalidConfigError, UpstreamError
 from gateway.upstream.connection import Connection
 from gateway.upstream.pool import ConnectionPool
-from gateway.wire.headers import CREDENTIALS
+from gateway.wire.headers import CREDENTIALS, header_lines
 
 
 class ReadableAnswer(Protocol):
@@ -87,8 +87,6 @@ class HttpBackend:
             f"{method} {self._pool.target.prefix}{path} HTTP/1.1\r\nhost: {self._host}\r\n"
             f"content-length: {body_bytes}\r\naccept-encoding: identity\r\n"
         )
-        lines = b"".join([b"%b: %b\r\n" % pair for pair in headers if not self._replaces(pair[0])])
-        return start.encode("latin-1") + self._credential + lines + b"\r\n"
-
-    def _replaces(self, name: bytes) -> bool:
-        return bool(self._credential) and name.lower() in CREDENTIALS
+        if self._credential:
+            headers = [pair for pair in headers if pair[0].lower() not in CREDENTIALS]
+        return start.encode("latin-1") + self._credential + header_lines(headers) + b"\r\n"

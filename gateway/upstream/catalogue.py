@@ -70,6 +70,10 @@ class ModelCatalogue:
         """Return every model that somebody is known to serve."""
         return list(self._configured | self._listed)
 
+    def __contains__(self, model: object) -> bool:
+        """Tell whether somebody is known to serve `model`."""
+        return model in self._configured or model in self._listed
+
     def backend_of(self, model: str) -> HttpBackend | None:
         """Return who serves `model`.
 
@@ -118,7 +122,7 @@ class ModelCatalogue:
         if not model:
             data = [self._described(name) for name in self.known()]
             return _local({"object": "list", "data": data})
-        if model in self.known():
+        if model in self:
             return _local(self._described(model))
         message = f"the model `{model[:128]}` does not exist"
         error = {

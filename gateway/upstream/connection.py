@@ -30,6 +30,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._until = 0.0
+        self._overdue = ""
+        self._alarm: asyncio.TimerHandle | None = None
         self._chunks: deque[bytes] = deque()
         self._buffered_bytes = 0
         self._body_bytes = 0
@@ -148,6 +151,9 @@ class Connection(asyncio.Protocol):
             stage = "in the middle of its answer" if self._head_done else "before it answered"
             self._failure = UpstreamBrokenError(f"the backend closed the connection {stage}")
         self._transport = None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self._wake()
 
     def eof_received(self) -> bool:
@@ -209,11 +215,12 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             raise UpstreamBrokenError("the backend closed the connection")
         waiter = self._waiter = self._loop.create_future()
-        deadline = self._loop.call_at(until, self._expire, overdue)
+        self._until, self._overdue = until, overdue
+        if self._alarm is None or until < self._alarm.when():
+            self._set_alarm()
         try:
             await waiter
         finally:
-            deadline.cancel()
             self._waiter = None
         if not self._chunks:
             self._raise_failure()
@@ -222,8 +229,25 @@ class Connection(asyncio.Protocol):
         if self._failure is not None:
             raise self._failure
 
-    def _expire(self, overdue: str) -> None:
-        self._fail(UpstreamTimeoutError(overdue))
+    def _set_alarm(self) -> None:
+        """Look at the deadline when it is due, and not before: most waits are over long before theirs.
+
+        One timer a connection serves all its waits: to set and cancel one for each wait was a twentieth
+        of a request.
+        """
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(self._until, self._look)
+
+    def _look(self) -> None:
+        """Called when the deadline of some wait is over; of which one, the present one's tells."""
+        self._alarm = None
+        if self._waiter is None or self._waiter.done() or self._transport is None:
+            return
+        if self._loop.time() < self._until:
+            self._set_alarm()
+            return
+        self._fail(UpstreamTimeoutError(self._overdue))
         self._wake()
 
     def _pause(self) -> None:

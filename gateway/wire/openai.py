@@ -6,7 +6,6 @@ checked, so that a request that cannot succeed costs a backend nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -14,6 +13,7 @@ import orjson
 
 from gateway.kernel.bounds import MODEL_NAME_CHARS_MAX, WHOLE_MAX
 from gateway.kernel.errors import InvalidRequestError
+from gateway.kernel.hot import hot_dataclass
 from gateway.kernel.parse import parse_loose_json
 from gateway.kernel.types import JSON, JSONObject
 
@@ -32,7 +32,7 @@ class Operation(Enum):
         self.required = required
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class LlmRequest:
     """The facts of one request that go into its decision; never the contents."""
 
@@ -74,7 +74,7 @@ def read_llm_request(operation: Operation, body: bytes) -> LlmRequest:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Steering:
     """The fields of a checked body that a plan has to know as they are."""
 
