@@ -26,6 +26,8 @@ from controller.verify import Settlement
 ROUTES: Final[Mapping[str, Endpoint]] = {
     "/v1/chat/completions": Endpoint.CHAT,
     "/v1/completions": Endpoint.COMPLETIONS,
+    "/v1/responses": Endpoint.RESPONSES,
+    "/v1/messages": Endpoint.MESSAGES,
 }
 MODES: Final = (Mode.ACTIVE, Mode.SHADOW, Mode.BYPASS)
 """What an operator may set; `guarded` is the guard's own."""

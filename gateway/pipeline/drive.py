@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from gateway.kernel.clock import Clock
 from gateway.kernel.errors import (
@@ -28,10 +28,12 @@ from gateway.kernel.types import Fate, JSONObject
 from gateway.pipeline.exchange import START, TABLE, Command, Event, State, Transition
 from gateway.pipeline.govern import TURNED_AWAY, FailOpen, ending_of, turned_away
 from gateway.pipeline.journal import event_entry
-from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge, Recorder
+from gateway.pipeline.ports import Admitted, Answer, AnswerGate, Asked, Client, Judge, Recorder, Watch
 from gateway.pipeline.sighting import (
+    BODY_KEPT_BYTES_MAX,
     Observer,
     Sighting,
+    body_ended,
     content_length,
     is_event_stream,
     outcome_data,
@@ -39,10 +41,7 @@ from gateway.pipeline.sighting import (
     refusal,
 )
 from gateway.records.types import Entry, EventEntry
-from gateway.wire.errors import openai_error
 from gateway.wire.headers import relayed_response_headers
-from gateway.wire.openai import read_usage_of_body
-from gateway.wire.sse import StreamWatch, error_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +65,6 @@ class Surroundings:
     """None without intents: then an exchange never hears of one."""
 
 
-_BODY_KEPT_BYTES_MAX: Final = 256 * 1024
-"""Of an answer that is not streamed this much is kept to read its usage; larger ones go unread."""
-
-
 class Exchange:
     """One request from its first byte to its fate."""
 
@@ -83,6 +78,7 @@ class Exchange:
         "_fate",
         "_judge",
         "_kept",
+        "_relayed",
         "_request_id",
         "_watch",
         "sighting",
@@ -97,7 +93,8 @@ class Exchange:
         self._asked: Asked | None = None
         self._fate: Fate | None = None
         self._answer: Answer | None = None
-        self._watch: StreamWatch | None = None
+        self._relayed: Answer | None = None
+        self._watch: Watch | None = None
         self._chunk = b""
         self._kept: list[bytes] = []
         self.sighting = Sighting(around.clock.monotonic_s())
@@ -245,23 +242,37 @@ class Exchange:
             return self._note(error, Event.BACKEND_FAILED)
         self.sighting.head_s = clock.monotonic_s()
         self.sighting.status = self._answer.status
+        self._relayed = self._answer
+        return Event.HEAD_ARRIVED if admitted.gate is None else await self._through(admitted.gate)
+
+    async def _through(self, gate: AnswerGate) -> Event:
+        """Let nothing of the answer go on but through its gate."""
+        assert self._answer is not None
+        assert self._admitted is not None
+        try:
+            self._relayed = await gate.open(
+                self._answer, self._admitted.model, idle_s=self._around.deadlines.idle_s
+            )
+        except GatewayError as error:
+            return self._note(error, Event.BACKEND_FAILED)
         return Event.HEAD_ARRIVED
 
     async def _relay_head(self) -> Event:
-        answer = self._answer
+        answer, admitted = self._relayed, self._admitted
         assert answer is not None
+        assert admitted is not None
         headers = own_headers(self.sighting, request_id=self._request_id)
         for name, value in relayed_response_headers(answer.headers):
             headers.append((name.decode("latin-1"), value.decode("latin-1")))
         if is_event_stream(answer):
-            self._watch = StreamWatch()
+            self._watch = admitted.api.watch()
             headers.append(("x-accel-buffering", "no"))
         length = content_length(answer)
         await self._client.send_head(answer.status, headers, length=length, flush=not answer.buffered)
         return await self._next_chunk(answer)
 
     async def _relay_chunk(self) -> Event:
-        answer = self._answer
+        answer = self._relayed
         assert answer is not None
         data = self._chunk
         sighting = self.sighting
@@ -273,7 +284,7 @@ class Exchange:
                 sighting.first_content_s = self._around.clock.monotonic_s()
                 if self._asked is not None and self._around.governor is not None:
                     self._around.governor.first_token(self._asked)
-        elif sighting.bytes_out <= _BODY_KEPT_BYTES_MAX:
+        elif sighting.bytes_out <= BODY_KEPT_BYTES_MAX:
             self._kept.append(data)
         await self._client.send_chunk(data)
         return await self._next_chunk(answer)
@@ -281,7 +292,7 @@ class Exchange:
     async def _next_chunk(self, answer: Answer) -> Event:
         try:
             self._chunk = await answer.chunk(self._around.deadlines.idle_s)
-        except UpstreamError as error:
+        except GatewayError as error:
             return self._note(error, Event.BODY_BROKE_OFF)
         return Event.CHUNK_ARRIVED if self._chunk else self._judge_end(answer)
 
@@ -292,9 +303,8 @@ class Exchange:
                 return Event.BACKEND_REFUSED
             whole = self._watch.done
         else:
-            usage, readable = read_usage_of_body(b"".join(self._kept))
-            self.sighting.usage = usage
-            whole = answer.complete or readable
+            assert self._admitted is not None
+            whole, self.sighting.usage = body_ended(answer, self._kept, self._admitted.api)
         if whole:
             return Event.BODY_COMPLETED if answer.status < 400 else Event.BACKEND_REFUSED
         broken = UpstreamBrokenError("the backend ended its answer without its end mark")
@@ -325,8 +335,10 @@ class Exchange:
     def _settle(self, transition: Transition) -> None:
         assert transition.fate is not None
         assert self._admitted is not None
-        self.sighting.fate = transition.fate
-        self._queue((self._outcome(self._admitted, transition.fate),))
+        self.sighting.fate = fate = transition.fate
+        gate = self._admitted.gate
+        calls = () if gate is None else gate.outcomes(fate)
+        self._queue((self._outcome(self._admitted, fate), *calls))
 
     def _settle_unsent(self, transition: Transition) -> None:
         assert transition.fate is not None
@@ -341,7 +353,9 @@ class Exchange:
 
     def _relay_break(self, _: Transition) -> None:
         error = self.sighting.error or UpstreamBrokenError("the gateway is stopping")
-        self._client.break_off(None if self._watch is None else error_event(openai_error(error)))
+        admitted = self._admitted
+        no_event = self._watch is None or admitted is None
+        self._client.break_off(None if no_event else admitted.api.error_event(error))
 
     def _note(self, error: GatewayError, event: Event) -> Event:
         self.sighting.error = error

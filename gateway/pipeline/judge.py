@@ -148,7 +148,7 @@ class LlmJudge:
         facts = None if self._case is None else self._case[0]
         if facts is None or self._operation not in _GOVERNED:
             return None
-        steering = read_steering(admitted.body)
+        steering = read_steering(self._operation, admitted.body)
         named = [value for name, value in self._headers if name.lower() == _INTENT_HEADER]
         return Asked(
             ticket=admitted.decision.decision_id,

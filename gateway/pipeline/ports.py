@@ -10,10 +10,11 @@ from typing import Protocol
 from gateway.engine.decide import Decision
 from gateway.kernel.errors import ClaimTakenError, GatewayError
 from gateway.kernel.hot import hot_dataclass
-from gateway.kernel.types import JSONObject, Tenant
+from gateway.kernel.types import Fate, JSONObject, Tenant
 from gateway.records.types import Entry
 from gateway.store.claims import ClaimStep
 from gateway.store.port import Receipt
+from gateway.wire.api import CHAT, Api
 
 
 class Recorder(Protocol):
@@ -56,6 +57,60 @@ class Answer(Protocol):
 
     async def chunk(self, timeout_s: float) -> bytes:
         """Return the bytes that have arrived; empty at the end. Raises UpstreamError."""
+        ...
+
+
+class Watch(Protocol):
+    """What looks at an answer as it is relayed, and says at its end whether it is whole."""
+
+    @property
+    def done(self) -> bool:
+        """The end mark of the content has come, whatever the transport says."""
+        ...
+
+    @property
+    def error_seen(self) -> bool:
+        """The backend says inside its answer that it did not do it."""
+        ...
+
+    @property
+    def content_seen(self) -> bool:
+        """The first content has come."""
+        ...
+
+    @property
+    def usage(self) -> JSONObject | None:
+        """The token counts that the backend reports."""
+        ...
+
+    @property
+    def events(self) -> int:
+        """Events so far."""
+        ...
+
+    @property
+    def findings(self) -> JSONObject | None:
+        """What else an outcome says of the answer."""
+        ...
+
+    def feed(self, chunk: bytes) -> None:
+        """Look at the next bytes."""
+        ...
+
+
+class AnswerGate(Protocol):
+    """What stands between a backend's answer and the client: tool calls in it are judged before they go on."""
+
+    async def open(self, answer: Answer, model: str | None, *, idle_s: float) -> Answer:
+        """Return the answer as it may go on. Its `chunk` may raise any GatewayError.
+
+        An answer that is not streamed is read to its end and judged first. Raises GatewayError where
+        nothing of it may go on: nothing has been sent then.
+        """
+        ...
+
+    def outcomes(self, fate: Fate) -> tuple[Entry, ...]:
+        """Return the ends of the calls that were permitted, given that of the answer which carried them."""
         ...
 
 
@@ -153,6 +208,10 @@ class Admitted:
     """What is claimed in the commit of the decision."""
     overtaken: Callable[[ClaimTakenError], Admitted] | None = None
     """What it becomes where another claimed first: a refusal, decided again under the same id."""
+    api: Api = CHAT
+    """How its API says errors, ends and token counts."""
+    gate: AnswerGate | None = None
+    """What judges the tool calls in its answer; None relays the answer as it comes."""
 
 
 @hot_dataclass(frozen=True, slots=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.kernel.errors import GatewayError, RefusedError
 from gateway.kernel.types import Fate, JSONObject, Verdict
 from gateway.pipeline.ports import Admitted, Answer
+from gateway.wire.api import Api
+
+BODY_KEPT_BYTES_MAX: Final = 256 * 1024
+"""Of an answer that is not streamed this much is kept to read its usage; larger ones go unread."""
 
 
 @dataclass(slots=True)
@@ -109,6 +113,12 @@ def content_length(answer: Answer) -> int | None:
         if len(name) == len(b"content-length") and name.lower() == b"content-length":
             return int(value)
     return None
+
+
+def body_ended(answer: Answer, kept: list[bytes], api: Api) -> tuple[bool, JSONObject | None]:
+    """Tell whether an answer that is no stream is whole, and the usage that it reports."""
+    usage, readable = api.usage_of_body(b"".join(kept))
+    return answer.complete or readable, usage
 
 
 def is_event_stream(answer: Answer) -> bool:
