@@ -78,6 +78,43 @@ MCP_STATE_CHARS_MAX: Final = 64 * KIB
 """A `requestState`: answers to a few questions, and the state of the server's own that it may carry."""
 MCP_STATE_TTL_S: Final = 900.0
 """How long a held call may come back: a person reads, asks a colleague, and answers within a quarter hour."""
+# --- several backends --------------------------------------------------------------------------
+BREAKER_FAILURES: Final = 5
+"""In a row: Envoy's `consecutive_5xx`. One or two are a restart of one worker, five are a backend."""
+BREAKER_FAILURE_RATIO: Final = 0.5
+"""Of a window: a backend that fails every second request costs more in retries than it serves."""
+BREAKER_REQUESTS_MIN: Final = 20
+"""In a window, before its share of failures means anything: of 20 fair coins 14 heads come once in 17."""
+BREAKER_WINDOW_S: Final = 10.0
+"""Long enough for `BREAKER_REQUESTS_MIN` at 2 requests a second, short enough to forget a restart."""
+BREAKER_OPEN_S: Final = 5.0
+"""A process is started anew in so long; what takes longer is waited for twice as long each time."""
+BREAKER_OPEN_MAX_S: Final = 60.0
+"""A model that is loaded anew takes minutes; a minute more is the price of asking seldom."""
+CLUSTER_BACKENDS_MAX: Final = 64
+"""Backends of one model: each is looked at for each request, and more belong behind a router."""
+
+# --- further attempts --------------------------------------------------------------------------
+ATTEMPTS_MAX: Final = 3
+"""In all, the first included: of backends that fail independently three leave one request in a thousand."""
+ATTEMPTS_TOTAL_S: Final = 30.0
+"""From the first attempt on; no further one begins later. Clients wait a minute, and an answer takes time."""
+RETRY_STATUSES: Final = frozenset({429, 502, 503, 504})
+"""What backends and their proxies answer when another one might do better (llm-d.md A4). Not 500: it may be
+the request itself."""
+RETRY_STATUSES_4XX: Final = frozenset({408, 425, 429})
+"""Of the statuses below 500 those that speak of the moment and not of the request."""
+BACKOFF_S: Final = 0.2
+"""The first pause before the same backend is asked again: longer than a connection, shorter than a person."""
+BACKOFF_MAX_S: Final = 5.0
+RETRY_BUDGET_RATIO: Final = 0.2
+"""Further attempts for each request, over all: Finagle's default. At worst backends get a fifth more."""
+RETRY_BUDGET_PER_S: Final = 1.0
+"""And so many a second whatever the traffic, so that a quiet gateway retries as well."""
+RETRY_TOKENS_FIRST: Final = 10.0
+"""What a gateway begins with."""
+RETRY_TOKENS_MAX: Final = 100.0
+"""What it can save up: a restart of a backend with a hundred requests under way."""
 
 # --- documents and patterns --------------------------------------------------------------------
 JSON_DEPTH_MAX: Final = 64

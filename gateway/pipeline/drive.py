@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
-from gateway.kernel.clock import Clock
 from gateway.kernel.errors import (
     ClaimTakenError,
     GatewayError,
@@ -23,46 +21,23 @@ from gateway.kernel.errors import (
     UpstreamBrokenError,
     UpstreamError,
 )
-from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Fate, JSONObject
 from gateway.pipeline.exchange import START, TABLE, Command, Event, State, Transition
-from gateway.pipeline.govern import TURNED_AWAY, FailOpen, ending_of, turned_away
-from gateway.pipeline.journal import event_entry
-from gateway.pipeline.ports import Admitted, Answer, AnswerGate, Asked, Client, Judge, Recorder, Watch
+from gateway.pipeline.further import Attempts, Load
+from gateway.pipeline.govern import TURNED_AWAY, ending_of, turned_away
+from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge, Watch
 from gateway.pipeline.sighting import (
-    BODY_KEPT_BYTES_MAX,
-    Observer,
     Sighting,
-    body_ended,
     content_length,
     is_event_stream,
     outcome_data,
     own_headers,
     refusal,
 )
+from gateway.pipeline.surroundings import Surroundings
+from gateway.pipeline.wholeness import BODY_KEPT_BYTES_MAX, how_it_ended
 from gateway.records.types import Entry, EventEntry
 from gateway.wire.headers import relayed_response_headers
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long a backend may be silent, in seconds."""
-
-    first_byte_s: float
-    idle_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every exchange of a server shares."""
-
-    recorder: Recorder
-    clock: Clock
-    ids: IdSource
-    observer: Observer
-    deadlines: Deadlines
-    governor: FailOpen | None = None
-    """None without intents: then an exchange never hears of one."""
 
 
 class Exchange:
@@ -73,6 +48,7 @@ class Exchange:
         "_answer",
         "_around",
         "_asked",
+        "_attempts",
         "_chunk",
         "_client",
         "_fate",
@@ -91,6 +67,7 @@ class Exchange:
         self._request_id = request_id
         self._admitted: Admitted | None = None
         self._asked: Asked | None = None
+        self._attempts: Attempts | None = None
         self._fate: Fate | None = None
         self._answer: Answer | None = None
         self._relayed: Answer | None = None
@@ -228,34 +205,57 @@ class Exchange:
     async def _forward(self) -> Event:
         admitted = self._admitted
         assert admitted is not None
-        clock = self._around.clock
-        self.sighting.forwarded_s = clock.monotonic_s()
+        clock, deadlines, sighting = self._around.clock, self._around.deadlines, self.sighting
+        if self._attempts is None:
+            sighting.forwarded_s = clock.monotonic_s()
+        else:
+            self._attempts.sent(admitted)
         try:
-            self._answer = await admitted.backend.send(
+            answer = self._answer = await admitted.backend.send(
                 admitted.method,
                 admitted.path,
                 admitted.headers,
                 admitted.body,
-                first_byte_s=self._around.deadlines.first_byte_s,
+                first_byte_s=deadlines.first_byte_s,
             )
         except UpstreamError as error:
-            return self._note(error, Event.BACKEND_FAILED)
-        self.sighting.head_s = clock.monotonic_s()
-        self.sighting.status = self._answer.status
-        self._relayed = self._answer
-        return Event.HEAD_ARRIVED if admitted.gate is None else await self._through(admitted.gate)
-
-    async def _through(self, gate: AnswerGate) -> Event:
-        """Let nothing of the answer go on but through its gate."""
-        assert self._answer is not None
-        assert self._admitted is not None
-        try:
-            self._relayed = await gate.open(
-                self._answer, self._admitted.model, idle_s=self._around.deadlines.idle_s
-            )
-        except GatewayError as error:
-            return self._note(error, Event.BACKEND_FAILED)
+            sighting.error = error
+            return Event.ATTEMPT_FAILED if self._goes_on(admitted, error) else Event.BACKEND_FAILED
+        sighting.head_s = clock.monotonic_s()
+        sighting.status = answer.status
+        if answer.status >= 400 and self._goes_on(admitted, answer):
+            return Event.ATTEMPT_FAILED
+        self._relayed = answer
+        if admitted.gate is not None:
+            try:
+                self._relayed = await admitted.gate.open(answer, admitted.model, idle_s=deadlines.idle_s)
+            except GatewayError as error:
+                return self._note(error, Event.BACKEND_FAILED)
         return Event.HEAD_ARRIVED
+
+    def _goes_on(self, admitted: Admitted, came_to: UpstreamError | Answer) -> bool:
+        """Tell whether an attempt has failed and there is a further one."""
+        retries = self._around.retries
+        failure = None if retries is None else retries.failure_of(came_to)
+        if retries is None or failure is None:
+            return False
+        if self._attempts is None:
+            load = Load(self._around.governor, self._asked)
+            self._attempts = Attempts(retries, load, self.sighting, admitted)
+        return self._attempts.failed(failure)
+
+    async def _back_off(self) -> Event:
+        assert self._attempts is not None
+        await self._attempts.back_off()
+        return Event.BACKED_OFF
+
+    async def _persist_attempt(self) -> Event:
+        assert self._attempts is not None
+        try:
+            self._admitted = await self._attempts.commit(self._around)
+        except GatewayError as error:
+            return self._note(error, Event.COMMIT_FAILED)
+        return Event.COMMITTED
 
     async def _relay_head(self) -> Event:
         answer, admitted = self._relayed, self._admitted
@@ -265,7 +265,7 @@ class Exchange:
         for name, value in relayed_response_headers(answer.headers):
             headers.append((name.decode("latin-1"), value.decode("latin-1")))
         if is_event_stream(answer):
-            self._watch = admitted.api.watch()
+            self._watch = None if admitted.api.watch is None else admitted.api.watch()
             headers.append(("x-accel-buffering", "no"))
         length = content_length(answer)
         await self._client.send_head(answer.status, headers, length=length, flush=not answer.buffered)
@@ -294,21 +294,10 @@ class Exchange:
             self._chunk = await answer.chunk(self._around.deadlines.idle_s)
         except GatewayError as error:
             return self._note(error, Event.BODY_BROKE_OFF)
-        return Event.CHUNK_ARRIVED if self._chunk else self._judge_end(answer)
-
-    def _judge_end(self, answer: Answer) -> Event:
-        """End of file is not end of stream: say whether the answer is whole."""
-        if self._watch is not None and answer.status < 400:
-            if self._watch.error_seen:
-                return Event.BACKEND_REFUSED
-            whole = self._watch.done
-        else:
-            assert self._admitted is not None
-            whole, self.sighting.usage = body_ended(answer, self._kept, self._admitted.api)
-        if whole:
-            return Event.BODY_COMPLETED if answer.status < 400 else Event.BACKEND_REFUSED
-        broken = UpstreamBrokenError("the backend ended its answer without its end mark")
-        return self._note(broken, Event.BODY_BROKE_OFF)
+        if self._chunk:
+            return Event.CHUNK_ARRIVED
+        assert self._admitted is not None
+        return how_it_ended(answer, self._admitted, self._watch, self._kept, self.sighting)
 
     async def _relay_end(self) -> None:
         await self._client.send_end()
@@ -353,9 +342,10 @@ class Exchange:
 
     def _relay_break(self, _: Transition) -> None:
         error = self.sighting.error or UpstreamBrokenError("the gateway is stopping")
-        admitted = self._admitted
-        no_event = self._watch is None or admitted is None
-        self._client.break_off(None if no_event else admitted.api.error_event(error))
+        event = None
+        if self._watch is not None and self._admitted is not None:
+            event = self._admitted.api.error_event(error)
+        self._client.break_off(event)
 
     def _note(self, error: GatewayError, event: Event) -> Event:
         self.sighting.error = error
@@ -363,19 +353,13 @@ class Exchange:
 
     def _outcome(self, admitted: Admitted, fate: Fate) -> EventEntry:
         around = self._around
+        if self._attempts is not None:
+            self.sighting.attempts = self._attempts.told()
         data = outcome_data(self.sighting, fate, now_s=around.clock.monotonic_s())
         control = self._tell_end(fate)
         if control is not None:
             data["control"] = control
-        return event_entry(
-            event_id=around.ids.new(),
-            decision_id=admitted.decision.decision_id,
-            tenant=admitted.tenant,
-            at_ms=around.clock.wall_ms(),
-            event_type="outcome",
-            data=data,
-            own=control is None,
-        )
+        return around.event(admitted, "outcome", data, own=control is None)
 
     def _tell_end(self, fate: Fate | None) -> JSONObject | None:
         """Tell the governor how it ended, once."""
@@ -393,6 +377,8 @@ class Exchange:
             Command.PERSIST: _persist,
             Command.PERSIST_REFUSAL: _persist_refusal,
             Command.FORWARD: _forward,
+            Command.BACK_OFF: _back_off,
+            Command.PERSIST_ATTEMPT: _persist_attempt,
             Command.RELAY_HEAD: _relay_head,
             Command.RELAY_CHUNK: _relay_chunk,
             Command.RELAY_END: _relay_end,

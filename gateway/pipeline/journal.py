@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from gateway.engine.decide import Decision
 from gateway.kernel.canon import canonical_bytes, own_bytes
@@ -14,6 +14,9 @@ from gateway.kernel.ids import IdSource
 from gateway.kernel.types import JSONObject, Tenant
 from gateway.records.types import ControlEntry, DecisionEntry, EventEntry
 from gateway.store.port import Store
+
+ATTEMPT: Final = "attempt"
+"""`data.kind` of the note that is committed before a further attempt (contract A11 has four event types)."""
 
 
 def decision_entry(

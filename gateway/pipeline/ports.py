@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from gateway.engine.decide import Decision
 from gateway.kernel.errors import ClaimTakenError, GatewayError
 from gateway.kernel.hot import hot_dataclass
 from gateway.kernel.types import Fate, JSONObject, Tenant
+from gateway.pipeline.retry import Repeats
 from gateway.records.types import Entry
 from gateway.store.claims import ClaimStep
 from gateway.store.port import Receipt
 from gateway.wire.api import CHAT, Api
+
+Headers: TypeAlias = Sequence[tuple[str, str]]
 
 
 class Recorder(Protocol):
@@ -99,7 +102,7 @@ class Watch(Protocol):
 
 
 class AnswerGate(Protocol):
-    """What stands between a backend's answer and the client: tool calls in it are judged before they go on."""
+    """What stands between a backend's answer and the client: tool calls are judged before they go on."""
 
     async def open(self, answer: Answer, model: str | None, *, idle_s: float) -> Answer:
         """Return the answer as it may go on. Its `chunk` may raise any GatewayError.
@@ -212,6 +215,40 @@ class Admitted:
     """How its API says errors, ends and token counts."""
     gate: AnswerGate | None = None
     """What judges the tool calls in its answer; None relays the answer as it comes."""
+    onward: Onward | None = None
+    """Who knows where else it may go; None where one attempt is all there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """What a further attempt would be: the request as it would be sent now, and how that was judged."""
+
+    admitted: Admitted
+    judged: JSONObject | None = None
+    """The decision about it, where it is not the one on record: what goes elsewhere is judged anew."""
+
+
+class Onward(Protocol):
+    """Where a request may go whose attempt has failed. What it returns is judged by the policy on record."""
+
+    @property
+    def repeats(self) -> Repeats:
+        """What a repetition does."""
+        ...
+
+    def elsewhere(
+        self, admitted: Admitted, excluding: Collection[str], headers: Headers | None
+    ) -> Further | None:
+        """Return the same request for another backend than these, with fresh headers of the governor."""
+        ...
+
+    def instead(self, admitted: Admitted, terms: Terms, excluding: Collection[str]) -> Further | None:
+        """Return the request for another model, under these terms."""
+        ...
+
+    def again(self, admitted: Admitted, headers: Headers | None) -> Admitted:
+        """Return the same request for the same backend."""
+        ...
 
 
 @hot_dataclass(frozen=True, slots=True)
@@ -324,6 +361,18 @@ class Governor(Protocol):
 
     def first_token(self, ticket: str) -> None:
         """The first content of an admitted request went by."""
+        ...
+
+    def headers(self, asked: Asked) -> Headers:
+        """Return the headers of an admitted request as they are to be now, for a further attempt."""
+        ...
+
+    def detour(self, asked: Asked, without: Collection[str]) -> Terms | None:
+        """Return the terms under which another model than these may serve it at once; None for none."""
+        ...
+
+    def diverted(self, asked: Asked, terms: Terms, ending: Ending) -> None:
+        """Take note that it goes that way, and how the attempt before ended."""
         ...
 
     def ended(self, ticket: str, ending: Ending) -> JSONObject | None:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from gateway.kernel.errors import GatewayError, RefusedError
 from gateway.kernel.types import Fate, JSONObject, Verdict
 from gateway.pipeline.ports import Admitted, Answer
-from gateway.wire.api import Api
-
-BODY_KEPT_BYTES_MAX: Final = 256 * 1024
-"""Of an answer that is not streamed this much is kept to read its usage; larger ones go unread."""
 
 
 @dataclass(slots=True)
@@ -30,6 +26,16 @@ class Sighting:
     fate: Fate | None = None
     error: GatewayError | None = None
     admitted: Admitted | None = None
+    attempt: int = 1
+    attempts: list[JSONObject] | None = None
+    """Each attempt, where there was more than one; filled in for the outcome."""
+
+    def goes_on(self, admitted: Admitted) -> Admitted:
+        """Begin a further attempt: what the one before came to is not what the exchange comes to."""
+        self.admitted = admitted
+        self.attempt += 1
+        self.error = self.status = self.head_s = None
+        return admitted
 
 
 class Observer(Protocol):
@@ -49,6 +55,7 @@ def outcome_data(sighting: Sighting, fate: Fate, *, now_s: float) -> JSONObject:
     sent = sighting.forwarded_s
     admitted = sighting.admitted
     facts: JSONObject = {
+        "attempts": sighting.attempts,
         "backend": admitted.backend.name if admitted is not None and sent is not None else None,
         "bytes_out": sighting.bytes_out or None,
         "duration_us": micros(sighting.began_s, now_s),
@@ -75,6 +82,8 @@ def own_headers(sighting: Sighting, *, request_id: str) -> list[tuple[str, str]]
         headers.append(("x-lumyn-model", _printable(admitted.model)))
     if admitted.actions:
         headers.append(("x-lumyn-actions", ",".join(admitted.actions)))
+    if sighting.attempt > 1:
+        headers.append(("x-lumyn-attempts", str(sighting.attempt)))
     if (overhead_us := micros(sighting.began_s, sighting.forwarded_s)) is not None:
         headers.append(("x-lumyn-overhead-ms", f"{overhead_us / 1000:.3f}"))
     return headers
@@ -113,12 +122,6 @@ def content_length(answer: Answer) -> int | None:
         if len(name) == len(b"content-length") and name.lower() == b"content-length":
             return int(value)
     return None
-
-
-def body_ended(answer: Answer, kept: list[bytes], api: Api) -> tuple[bool, JSONObject | None]:
-    """Tell whether an answer that is no stream is whole, and the usage that it reports."""
-    usage, readable = api.usage_of_body(b"".join(kept))
-    return answer.complete or readable, usage
 
 
 def is_event_stream(answer: Answer) -> bool:

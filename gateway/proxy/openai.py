@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Sequence
 
 from gateway.listener.client import HttpClient
 from gateway.listener.router import Handler, Route
-from gateway.pipeline.drive import Exchange, Surroundings
+from gateway.pipeline.drive import Exchange
 from gateway.pipeline.judge import Bench, LlmJudge
+from gateway.pipeline.surroundings import Surroundings
 from gateway.wire.errors import openai_error_body
 from gateway.wire.headers import clean_request_id
 from gateway.wire.openai import Operation

@@ -14,7 +14,12 @@ from typing import Final, cast
 import httptools
 
 from gateway.kernel.bounds import UPSTREAM_HEADER_BYTES_MAX
-from gateway.kernel.errors import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
+from gateway.kernel.errors import (
+    UpstreamBrokenError,
+    UpstreamClosedError,
+    UpstreamError,
+    UpstreamTimeoutError,
+)
 
 _PAUSE_AT_BYTES: Final = 256 * 1024
 """A reader slower than its backend holds at most this much of the answer; then TCP pushes back."""
@@ -50,6 +55,8 @@ class Connection(asyncio.Protocol):
         self.framed = False
         """The body has a declared end (a length or chunks); else only the peer's close ends it."""
         self.idle_since = 0.0
+        self.epoch = 0
+        """Of the backend's breaker, when the request was sent."""
 
     # --- what the pool and the relay call --------------------------------------------------------
 
@@ -104,6 +111,11 @@ class Connection(asyncio.Protocol):
         return bool(self._chunks) or self.complete
 
     @property
+    def broke(self) -> bool:
+        """The answer is no answer, broke off or was overdue; not where it was us who gave it up."""
+        return self._failure is not None
+
+    @property
     def reusable(self) -> bool:
         """The answer came to its end and the peer keeps the connection open.
 
@@ -148,8 +160,11 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
         if not self.complete and self._failure is None and (self.framed or not self._head_done or exc):
-            stage = "in the middle of its answer" if self._head_done else "before it answered"
-            self._failure = UpstreamBrokenError(f"the backend closed the connection {stage}")
+            self._failure = (
+                UpstreamBrokenError("the backend closed the connection in the middle of its answer")
+                if self._head_done
+                else UpstreamClosedError("the backend closed the connection before it answered")
+            )
         self._transport = None
         if self._alarm is not None:
             self._alarm.cancel()
@@ -213,7 +228,7 @@ class Connection(asyncio.Protocol):
     async def _wait(self, until: float, overdue: str) -> None:
         self._raise_failure()
         if self._transport is None:
-            raise UpstreamBrokenError("the backend closed the connection")
+            raise UpstreamClosedError("the backend closed the connection")
         waiter = self._waiter = self._loop.create_future()
         self._until, self._overdue = until, overdue
         if self._alarm is None or until < self._alarm.when():

@@ -10,7 +10,7 @@ from typing import Final
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.types import JSONObject
 from gateway.wire.errors import anthropic_error_event, openai_error_event, response_error_event
-from gateway.wire.openai import Operation, read_usage_of_body
+from gateway.wire.openai import Operation, is_json, read_usage_of_body
 from gateway.wire.sse import StreamWatch
 from gateway.wire.toolcall.chat import ChatGrammar
 from gateway.wire.toolcall.hold import Grammar
@@ -23,8 +23,8 @@ from gateway.wire.watches import MessageWatch, ResponseWatch, read_token_usage_o
 class Api:
     """How one API says things. Immutable, and shared by all its exchanges."""
 
-    watch: Callable[[], StreamWatch]
-    """Makes what looks at a stream."""
+    watch: Callable[[], StreamWatch] | None
+    """Makes what looks at a stream; None where its content says nothing of its end."""
     usage_of_body: Callable[[bytes], tuple[JSONObject | None, bool]]
     error_event: Callable[[GatewayError], bytes]
     grammar: Callable[[], Grammar] | None = None
@@ -36,6 +36,9 @@ CHAT: Final = Api(StreamWatch, read_usage_of_body, openai_error_event, ChatGramm
 RESPONSES: Final = Api(ResponseWatch, read_token_usage_of_body, response_error_event, ResponseGrammar)
 MESSAGES: Final = Api(MessageWatch, read_token_usage_of_body, anthropic_error_event, MessageGrammar)
 
+OPAQUE: Final = Api(None, lambda body: (None, is_json(body)), openai_error_event)
+"""An answer that is not interpreted."""
+
 API_OF: Final[Mapping[Operation, Api]] = MappingProxyType(
     {
         Operation.CHAT: CHAT,
@@ -44,6 +47,6 @@ API_OF: Final[Mapping[Operation, Api]] = MappingProxyType(
         Operation.RESPONSE: RESPONSES,
         Operation.MESSAGE: MESSAGES,
         Operation.MODELS: COMPLETIONS,
-        Operation.OTHER: COMPLETIONS,
+        Operation.OTHER: OPAQUE,
     }
 )

@@ -123,6 +123,15 @@ def read_usage(value: JSON) -> JSONObject | None:
     return counts or None
 
 
+def is_json(body: bytes) -> bool:
+    """Tell whether a body is JSON to its end: so one without a framed end can still be known for whole."""
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
 def read_usage_of_body(body: bytes) -> tuple[JSONObject | None, bool]:
     """Return the usage that an answer's body reports, and whether the body is JSON to its end."""
     try:

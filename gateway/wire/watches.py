@@ -81,8 +81,9 @@ def read_token_usage(value: JSON) -> JSONObject | None:
     details = value.get("input_tokens_details")
     cached = value.get("cache_read_input_tokens")
     if is_count(value.get("input_tokens")):
-        parts = (value["input_tokens"], cached, value.get("cache_creation_input_tokens"))
-        counts["prompt_tokens"] = sum(int(count) for count in parts if is_count(count))
+        counts["prompt_tokens"] = value["input_tokens"]
+        for apart in (cached, value.get("cache_creation_input_tokens")):
+            counts["prompt_tokens"] += apart if is_count(apart) else 0
     if isinstance(details, dict):
         cached = details.get("cached_tokens")
     if "prompt_tokens" in counts and is_count(cached):
