@@ -31,6 +31,7 @@ from gateway.listener.server import Listener
 from gateway.live import Live, Snapshot
 from gateway.memory.snapshot import MemoryIndex
 from gateway.pipeline.decisions import Decisions
+from gateway.pipeline.gatehouse import gate_entries
 from gateway.pipeline.govern import FailOpen
 from gateway.pipeline.journal import ControlJournal
 from gateway.pipeline.judge import Bench
@@ -42,12 +43,13 @@ from gateway.pipeline.tasks import spawn
 from gateway.policy.select import PolicySet
 from gateway.proxy.actions import ActionGate
 from gateway.proxy.openai import OpenAiProxy
+from gateway.proxy.passthrough import PassThrough
 from gateway.store.open import open_store
 from gateway.store.port import Store, StoreHealth
 from gateway.system import SystemClock, SystemRandomness
 from gateway.telemetry.log import LOG, start_log
 from gateway.telemetry.metrics import ControlReading, Metrics, StoreReading
-from gateway.upstream.catalogue import ModelCatalogue
+from gateway.toolcalls import tool_desk
 from gateway.upstream.metrics import MetricsPage
 from gateway.upstreams import Upstreams
 from gateway.wire.errors import openai_error_body, v0_error_body
@@ -119,7 +121,7 @@ class Gateway:
         try:
             # What a killed process left open gets its one fate before anything new is promised.
             await store.mark_unknown()
-            await store.submit(policy_entries(policies, clock.wall_ms()))
+            await store.submit([*policy_entries(policies, clock.wall_ms()), *gate_entries(clock.wall_ms())])
             await gateway._memory.catch_up()
         except BaseException:
             await store.close()
@@ -134,7 +136,7 @@ class Gateway:
         health = HealthPages(self._readiness, self._metrics, facts=self._facts())
         shapes = {"/v1/": openai_error_body}
         around = self._surroundings(upstreams)
-        data_routes = self._data_routes(upstreams.catalogue, around, health)
+        data_routes = self._data_routes(upstreams, around, health)
         admin_routes = self._admin_routes(health)
         self._data = self._listener(Router(data_routes, shapes=shapes, fallback=v0_error_body))
         self._admin = self._listener(Router(admin_routes, shapes={}, fallback=v0_error_body))
@@ -169,13 +171,21 @@ class Gateway:
         await self._store.close()
 
     def _data_routes(
-        self, catalogue: ModelCatalogue, around: Surroundings, health: HealthPages
+        self, upstreams: Upstreams, around: Surroundings, health: HealthPages
     ) -> Sequence[Route]:
         config = self._config
         limits = config.limits
-        bench = Bench(self._live, catalogue, self._clock, self._ids, forward_authorization=not config.keys)
+        bench = Bench(
+            self._live,
+            upstreams.catalogue,
+            self._clock,
+            self._ids,
+            forward_authorization=not config.keys,
+            tools=tool_desk(config, self._store, self._clock, self._ids, self._metrics),
+        )
         return (
             *OpenAiProxy(bench, around, body_bytes_max=limits.llm_body_bytes_max).routes(),
+            *PassThrough(bench, around, config.passthrough, upstreams.named()).routes(),
             *ActionGate(
                 self._live,
                 self._decisions,

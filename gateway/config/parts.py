@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from gateway.config.answers import PassthroughConfig, ToolCallsConfig
 from gateway.config.section import Part
+from gateway.config.tools import ToolConfig
 from gateway.kernel import bounds
 from gateway.kernel.types import Mode
 from gateway.policy.builtin import PACKS, SUPPORT
@@ -192,6 +194,9 @@ class Config(Part):
     models: tuple[ModelConfig, ...] = ()
     intents: tuple[dict[str, Any], ...] = ()
     """As `schemas/intent.v1.json` says; read by the controller, which alone knows what they mean."""
+    tools: Annotated[tuple[ToolConfig, ...], Field(max_length=bounds.TOOL_RULES_MAX)] = ()
+    tool_calls: ToolCallsConfig = ToolCallsConfig()
+    passthrough: Annotated[tuple[PassthroughConfig, ...], Field(max_length=100)] = ()
     breaker: BreakerConfig = BreakerConfig()
     retries: RetriesConfig = RetriesConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -204,7 +209,11 @@ class Config(Part):
         _unique("keys", [key.hash for key in self.keys])
         _unique("backends", [backend.name for backend in self.backends])
         _unique("models", [model.name for model in self.models])
+        _unique("tools", [tool.name for tool in self.tools])
+        _unique("passthrough", [passed.path for passed in self.passthrough])
         dialects = {backend.name: backend.dialect for backend in self.backends}
+        for passed in self.passthrough:
+            _check_backend(passed, list(dialects))
         for model in self.models:
             _check_serving(model, dialects)
         # A signing secret guards `/v0` and `/admin` only: without keys `/v1` would be open to everybody.
@@ -240,6 +249,15 @@ def _check_serving(model: ModelConfig, dialects: Mapping[str, str]) -> None:
     if len({dialects[name] for name in names}) > 1:
         # A plan is written down once, in the words of whoever serves the model.
         raise ValueError(f"model `{model.name}`: its backends must speak one dialect")
+
+
+def _check_backend(passed: PassthroughConfig, names: list[str]) -> None:
+    if passed.backend is not None and passed.backend not in names:
+        raise ValueError(
+            f"passthrough `{passed.path}` names the backend `{passed.backend}`, which is not there"
+        )
+    if passed.backend is None and len(names) > 1:
+        raise ValueError(f"passthrough `{passed.path}`: say which `backend`, there are {len(names)}")
 
 
 def _unique(what: str, names: list[str]) -> None:

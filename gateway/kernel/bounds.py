@@ -116,6 +116,12 @@ RETRY_TOKENS_FIRST: Final = 10.0
 RETRY_TOKENS_MAX: Final = 100.0
 """What it can save up: a restart of a backend with a hundred requests under way."""
 
+# --- approvals ---------------------------------------------------------------------------------
+APPROVAL_ASK_S: Final = 24 * 3600.0
+"""How long a question waits for a person: a night and a morning."""
+APPROVAL_USE_S: Final = 3600.0
+"""How long an approval may be used, from the moment that it is given: agents poll, and restart."""
+
 # --- documents and patterns --------------------------------------------------------------------
 JSON_DEPTH_MAX: Final = 64
 """A DecisionRequest nests 5 deep; Python's own encoder recurses to about 1,000."""
