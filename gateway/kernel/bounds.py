@@ -52,8 +52,8 @@ SSE_LINE_BYTES_MAX: Final = 1 * MIB
 # --- MCP ---------------------------------------------------------------------------------------
 MCP_BODY_BYTES_MAX: Final = 4 * MIB
 """One message of a client: the official SDK's servers take no more."""
-MCP_EVENT_BYTES_MAX: Final = 4 * MIB
-"""One event, or one JSON answer, as far as it is read: a list of 1,000 tools is 2 MiB."""
+MCP_EVENT_BYTES_MAX: Final = 8 * MIB
+"""One event, or one JSON answer, as far as it is read: a photograph in base64; 1,000 tools are 2 MiB."""
 MCP_TOOLS_MAX: Final = 1_000
 """Tools of one server: a model chooses badly among fifty, and each one is pinned."""
 MCP_LIST_TTL_MS: Final = 60_000
