@@ -62,6 +62,8 @@ MCP_STATE_CHARS_MAX: Final = 64 * KIB
 """A `requestState`: answers to a few questions, and the state of the server's own that it may carry."""
 MCP_STATE_TTL_S: Final = 900.0
 """How long a held call may come back: a person reads, asks a colleague, and answers within a quarter hour."""
+MCP_DEFINITION_CHARS_KEPT: Final = 16 * KIB
+"""Of a tool's definition, so that an operator sees what has changed; its digest covers all of it."""
 
 # --- documents and patterns --------------------------------------------------------------------
 JSON_DEPTH_MAX: Final = 64
