@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from gateway.config.mcp import McpConfig
 from gateway.config.section import Part
 from gateway.kernel import bounds
 from gateway.kernel.types import Mode
@@ -129,6 +130,7 @@ class Config(Part):
     models: tuple[ModelConfig, ...] = ()
     intents: tuple[dict[str, Any], ...] = ()
     """As `schemas/intent.v1.json` says; read by the controller, which alone knows what they mean."""
+    mcp: McpConfig = McpConfig()
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()
     service: ServiceConfig = ServiceConfig()

@@ -1,4 +1,4 @@
-"""What a policy can still say of an action of which only some facts are known: whether it refuses in any case.
+"""What a policy can still say of an action of which only some facts are known: does it refuse in any case.
 
 Asked of a tool before anybody calls it, so that a list need not offer what no call of it could ever do. Every
 condition is true, false or open (Kleene's three values); an answer is given only where no open one can change

@@ -64,6 +64,18 @@ MCP_STATE_TTL_S: Final = 900.0
 """How long a held call may come back: a person reads, asks a colleague, and answers within a quarter hour."""
 MCP_DEFINITION_CHARS_KEPT: Final = 16 * KIB
 """Of a tool's definition, so that an operator sees what has changed; its digest covers all of it."""
+MCP_CONNECTIONS_MAX: Final = 256
+"""Connections to one MCP server: every client that listens holds one."""
+MCP_LISTEN_IDLE_S: Final = 900.0
+"""Silence on a stream that only listens; the official servers send a comment every 15 s, others nothing."""
+MCP_ARGUMENTS_BYTES_MAX: Final = 1 * MIB
+"""Arguments of one call: a document; what is larger is handed over by reference."""
+MCP_LEARN_PAGES_MAX: Final = 20
+"""Pages of a server's list that the gateway reads by itself: with 50 tools each the most it can have."""
+MCP_LEARN_S: Final = 10.0
+"""For reading a server's list before a call of a tool that nobody has listed yet."""
+MCP_LEARN_INTERVAL_S: Final = 2.0
+"""Between two such readings of one server: calls of unknown tools must not become load on it."""
 
 # --- documents and patterns --------------------------------------------------------------------
 JSON_DEPTH_MAX: Final = 64

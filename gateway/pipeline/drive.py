@@ -27,7 +27,7 @@ from gateway.kernel.types import Fate, JSONObject
 from gateway.pipeline.exchange import START, TABLE, Command, Event, State, Transition
 from gateway.pipeline.govern import TURNED_AWAY, FailOpen, ending_of, turned_away
 from gateway.pipeline.journal import event_entry, retrieve
-from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge, Recorder
+from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge, Recorder, Watch
 from gateway.pipeline.sighting import (
     Observer,
     Sighting,
@@ -36,12 +36,13 @@ from gateway.pipeline.sighting import (
     outcome_data,
     own_headers,
     refusal,
+    watch_for,
 )
 from gateway.records.types import Entry, EventEntry
 from gateway.wire.errors import openai_error
 from gateway.wire.headers import relayed_response_headers
 from gateway.wire.openai import read_usage_of_body
-from gateway.wire.sse import StreamWatch, error_event
+from gateway.wire.sse import error_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Exchange:
         self._asked: Asked | None = None
         self._fate: Fate | None = None
         self._answer: Answer | None = None
-        self._watch: StreamWatch | None = None
+        self._watch: Watch | None = None
         self._chunk = b""
         self._kept: list[bytes] = []
         self.sighting = Sighting(around.clock.monotonic_s())
@@ -252,8 +253,9 @@ class Exchange:
         headers = own_headers(self.sighting, request_id=self._request_id)
         for name, value in relayed_response_headers(answer.headers):
             headers.append((name.decode("latin-1"), value.decode("latin-1")))
-        if is_event_stream(answer):
-            self._watch = StreamWatch()
+        streamed = is_event_stream(answer)
+        self._watch = watch_for(self._admitted, answer, streamed=streamed)
+        if streamed:
             headers.append(("x-accel-buffering", "no"))
         length = content_length(answer)
         await self._client.send_head(answer.status, headers, length=length, flush=not answer.buffered)
@@ -351,7 +353,7 @@ class Exchange:
 
     def _outcome(self, admitted: Admitted, fate: Fate) -> EventEntry:
         around = self._around
-        data = outcome_data(self.sighting, fate, now_s=around.clock.monotonic_s())
+        data = outcome_data(self.sighting, fate, now_s=around.clock.monotonic_s(), watch=self._watch)
         if (control := self._tell_end(fate)) is not None:
             data["control"] = control
         return event_entry(

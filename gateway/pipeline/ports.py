@@ -58,6 +58,44 @@ class Answer(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """What looks at an answer as it is relayed, and says at its end whether it is whole."""
+
+    @property
+    def done(self) -> bool:
+        """The end mark of the content has come, whatever the transport says."""
+        ...
+
+    @property
+    def error_seen(self) -> bool:
+        """The backend says inside its answer that it did not do it."""
+        ...
+
+    @property
+    def content_seen(self) -> bool:
+        """The first content has come."""
+        ...
+
+    @property
+    def usage(self) -> JSONObject | None:
+        """The token counts that the backend reports."""
+        ...
+
+    @property
+    def events(self) -> int:
+        """Events so far."""
+        ...
+
+    @property
+    def findings(self) -> JSONObject | None:
+        """What else an outcome says of the answer."""
+        ...
+
+    def feed(self, chunk: bytes) -> None:
+        """Look at the next bytes."""
+        ...
+
+
 class Backend(Protocol):
     """Where an admitted request goes."""
 
@@ -144,6 +182,8 @@ class Admitted:
     """What the governor did to it, in the words of records and headers."""
     reason: str = ""
     """Why, in a sentence."""
+    watch: Callable[[Answer], Watch] | None = None
+    """What looks at the answer; None: the one for streams of the OpenAI API."""
     approved: bool = False
     """A person approved this very call: it goes, though the policy escalates it."""
     refusal: GatewayError | None = None
