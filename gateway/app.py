@@ -17,6 +17,7 @@ from controller.intent import IntentSet, InvalidIntentError, read_intents
 from controller.llmd.translate import Dialect
 from gateway.admin.control import ControlPages
 from gateway.admin.health import HealthPages, Readiness
+from gateway.admin.pins import PinPages
 from gateway.admin.records import RecordPages
 from gateway.auth.keys import KeyRing, Principal
 from gateway.config import Config
@@ -28,6 +29,7 @@ from gateway.kernel.types import Mode
 from gateway.listener.router import Route, Router
 from gateway.listener.server import Listener
 from gateway.live import Live, Snapshot
+from gateway.mcp import McpSurface
 from gateway.memory.snapshot import MemoryIndex
 from gateway.pipeline.decisions import Decisions
 from gateway.pipeline.drive import Deadlines, Surroundings
@@ -50,6 +52,7 @@ from gateway.upstream.catalogue import ModelCatalogue
 from gateway.upstream.metrics import MetricsPage
 from gateway.upstreams import Upstreams
 from gateway.wire.errors import openai_error_body, v0_error_body
+from gateway.wire.mcp.answers import error_body as mcp_error_body
 
 _COLLECT_AFTER: Final = (20_000, 20, 100)
 """Objects made before the youngest are looked at (a hundred requests' worth), and the older generations."""
@@ -81,6 +84,7 @@ class Gateway:
         self._store = store
         self._draining = False
         self._upstreams: Upstreams | None = None
+        self._mcp: McpSurface | None = None
         self._clock = clock
         self._ids = ids
         self._tasks: list[asyncio.Task[None]] = []
@@ -130,8 +134,18 @@ class Gateway:
         upstreams = await Upstreams.connect(config, created_s=self._clock.wall_ms() // 1000)
         self._upstreams = upstreams
         health = HealthPages(self._readiness, self._metrics, facts=self._facts())
-        shapes = {"/v1/": openai_error_body}
+        shapes = {"/v1/": openai_error_body, "/mcp/": mcp_error_body}
         around = self._surroundings(upstreams.catalogue)
+        if config.mcp.servers:
+            self._mcp = await McpSurface.open(
+                config,
+                self._live,
+                self._store,
+                around,
+                clock=self._clock,
+                ids=self._ids,
+                randomness=SystemRandomness(),
+            )
         data_routes = self._data_routes(upstreams.catalogue, around, health)
         admin_routes = self._admin_routes(health)
         self._data = self._listener(Router(data_routes, shapes=shapes, fallback=v0_error_body))
@@ -155,10 +169,14 @@ class Gateway:
         self._draining = True
         for task in self._tasks:
             task.cancel()
+        if self._mcp is not None:
+            self._mcp.gate.stop()
         if self._data is not None:
             await self._data.drain(self._config.limits.drain_s)
         if self._upstreams is not None:
             await self._upstreams.close()
+        if self._mcp is not None:
+            await self._mcp.close()
         for page in self._pages.values():
             await page.close()
         if self._admin is not None:
@@ -179,6 +197,7 @@ class Gateway:
                 signing_secret=config.service.signing_secret,
                 body_bytes_max=limits.decide_body_bytes_max,
             ).routes(),
+            *(() if self._mcp is None else self._mcp.gate.routes()),
             *health.routes(),
         )
 
@@ -187,6 +206,7 @@ class Gateway:
         return (
             *RecordPages(self._store, self._decisions, signing_secret=secret).routes(),
             *self._control_routes(),
+            *(() if self._mcp is None else PinPages(self._mcp.pins, signing_secret=secret).routes()),
             *health.routes(),
             health.metrics_route(),
         )

@@ -22,6 +22,8 @@ class McpServerConfig(Part):
     url: str
     token: str | None = None
     trust_annotations: bool = False
+    ask_s: Annotated[float, Field(gt=0, le=30 * 86_400)] = bounds.APPROVAL_ASK_S
+    use_s: Annotated[float, Field(gt=0, le=30 * 86_400)] = bounds.APPROVAL_USE_S
     connections_max: Annotated[int, Field(ge=1, le=65_536)] = bounds.MCP_CONNECTIONS_MAX
     tools: tuple[ToolConfig, ...] = Field(default=(), max_length=bounds.TOOL_RULES_MAX)
     answers: dict[str, Literal["string", "number", "integer", "boolean"]] = Field(default={}, max_length=256)

@@ -49,6 +49,12 @@ UPSTREAM_BODY_BYTES_MAX: Final = 64 * MIB
 SSE_LINE_BYTES_MAX: Final = 1 * MIB
 """One `data:` line: tool arguments may come in one piece; relayed as they are, read up to this."""
 
+# --- approvals ---------------------------------------------------------------------------------
+APPROVAL_ASK_S: Final = 24 * 3600.0
+"""How long a question waits for a person: over a night, not over a weekend."""
+APPROVAL_USE_S: Final = 3600.0
+"""How long an approval may be used, from the moment it is given."""
+
 # --- MCP ---------------------------------------------------------------------------------------
 MCP_BODY_BYTES_MAX: Final = 4 * MIB
 """One message of a client: the official SDK's servers take no more."""
@@ -60,6 +66,9 @@ MCP_LIST_TTL_MS: Final = 60_000
 """How long a client may take a list of tools for fresh: a policy that changes shows after a minute."""
 MCP_STATE_CHARS_MAX: Final = 64 * KIB
 """A `requestState`: answers to a few questions, and the state of the server's own that it may carry."""
+MCP_ROUNDS_MAX: Final = 3
+"""How often one call is asked about on the wire before it is refused in words: the official clients give up
+after ten rounds, with an exception that no model reads."""
 MCP_STATE_TTL_S: Final = 900.0
 """How long a held call may come back: a person reads, asks a colleague, and answers within a quarter hour."""
 MCP_DEFINITION_CHARS_KEPT: Final = 16 * KIB

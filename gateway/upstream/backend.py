@@ -25,15 +25,20 @@ class HttpBackend:
 
     __slots__ = ("_credential", "_host", "_pool", "name")
 
-    def __init__(self, name: str, pool: ConnectionPool, *, api_key: str | None = None) -> None:
-        """Take a name, the connections, and the credential. Raises InvalidConfigError for a bad one."""
+    def __init__(
+        self, name: str, pool: ConnectionPool, *, api_key: str | None = None, key: str = "backends.{}.api_key"
+    ) -> None:
+        """Take a name, the connections, and the credential. Raises InvalidConfigError for a bad one.
+
+        `key` is where the credential stands in the configuration, with braces for the name.
+        """
         self.name = name
         self._pool = pool
         self._host = pool.target.host_header
         if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
             # A secret file often ends in a newline, which would end the request's head.
             raise InvalidConfigError(
-                f"backends.{name}.api_key holds characters that no header may hold",
+                f"{key.format(name)} holds characters that no header may hold",
                 hint="take out newlines and whatever is not printable ASCII",
             )
         self._credential = b"" if api_key is None else f"authorization: Bearer {api_key}\r\n".encode("ascii")

@@ -92,6 +92,8 @@ class Refusal:
     queries: Sequence[JSONObject] = ()
     error: GatewayError | None = None
     """What an approval came to, where there is one."""
+    reason: str | None = None
+    """What the gateway found by itself."""
 
     @property
     def approval_id(self) -> str | None:
@@ -109,6 +111,8 @@ class Refusal:
             )
         if self.error is not None:
             return f"Not permitted: {self.error.message}. Reference: {self.decision_id}"
+        if self.reason is not None:
+            return f"Not permitted: {self.reason}. Reference: {self.decision_id}"
         if self.verdict is Verdict.QUERY and self.queries:
             asked = "\n".join(f"- {query['field']}: {query['question']}" for query in self.queries)
             return (
@@ -137,16 +141,15 @@ def may_ask(meta: JSONObject) -> bool:
     return isinstance(declared, dict) and (not declared or "form" in declared)
 
 
-def ask_evidence(refusal: Refusal, kinds: Mapping[str, str], state: str) -> JSONObject:
-    """Return the result that asks for what is missing, one flat field a question."""
-    properties = {
-        query["field"].removeprefix("evidence."): {
-            "type": kinds.get(query["field"].removeprefix("evidence."), "string"),
-            "title": query["field"].removeprefix("evidence."),
-            "description": query["question"],
-        }
-        for query in refusal.queries
-    }
+def ask_evidence(
+    refusal: Refusal, queries: Sequence[JSONObject], kinds: Mapping[str, str], state: str
+) -> JSONObject:
+    """Return the result that asks for missing evidence, one flat field a question."""
+    properties: JSONObject = {}
+    for query in queries:
+        name = query["field"].removeprefix("evidence.")
+        question = {"title": name, "description": query["question"]}
+        properties[name] = {"type": kinds.get(name, "string"), **question}
     schema = {"type": "object", "properties": properties, "required": sorted(properties)}
     message = (
         f"Lumyn Gateway needs more information before it can let `{refusal.tool[:64]}` through. "

@@ -45,10 +45,14 @@ def forwarded_headers(headers: RawHeaders, era: Era) -> list[tuple[bytes, bytes]
     return kept + odd
 
 
+def relayed_pairs(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
+    """Return the server's headers for the client, with the length that it declared."""
+    return [pair for pair in headers if pair[0].lower() not in _NOT_FOR_CLIENTS]
+
+
 def relayed_headers(headers: RawHeaders) -> list[tuple[str, str]]:
-    """Return the server's headers for the client; the length of the body is left to whoever writes it."""
+    """Return the server's headers for the client as text; framing is left to whoever writes the body."""
     return [
         (name.decode("latin-1"), value.decode("latin-1"))
-        for name, value in relayed_response_headers(headers)
-        if name.lower() not in _NOT_FOR_CLIENTS
+        for name, value in relayed_response_headers(relayed_pairs(headers))
     ]

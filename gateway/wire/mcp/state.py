@@ -60,6 +60,8 @@ class Held:
     """Evidence that the client was asked for: nothing else is taken from its answer."""
     answers: JSONObject = field(default_factory=dict)
     """Evidence from the rounds before."""
+    rounds: int = 1
+    """How often the client has been asked, this time included."""
     carried: JSONObject = field(default_factory=dict)
     """`requestState` and `inputResponses` that belong to the server, as JSON text by name."""
     released_under: str | None = None

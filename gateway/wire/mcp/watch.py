@@ -36,11 +36,12 @@ class AnswerWatch:
     def feed(self, chunk: bytes) -> None:
         """What is relayed has been looked at before."""
 
-    def event(self, data: bytes) -> None:
-        """Look at the data of an event."""
+    def event(self, data: bytes) -> bool:
+        """Look at the data of an event; tell whether it is the response."""
         self.events += 1
         if self.response is None:
             self._read(data)
+        return self.response is not None
 
     def piece(self, chunk: bytes) -> None:
         """Look at a piece of a JSON body."""
