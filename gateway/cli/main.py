@@ -28,6 +28,7 @@ class Commands(LazyGroup):
         "policy": "gateway.cli.policy:app",
         "verify": "gateway.cli.verify:verify_command",
         "doctor": "gateway.cli.doctor:doctor_command",
+        "mcp": "gateway.cli.mcp:app",
         "keys": "gateway.cli.keys:app",
         "sim": "controller.llmd.sim.command:sim",
         "completion": "gateway.cli.completion:completion_command",

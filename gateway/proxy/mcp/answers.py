@@ -98,12 +98,11 @@ class CallAnswer:
             size += len(data)
             if size > MCP_EVENT_BYTES_MAX:
                 raise UpstreamBrokenError(f"the server's answer is over {MCP_EVENT_BYTES_MAX} bytes")
+        if not held:
+            return b""
         body = b"".join(held)
-        if body:
-            self.watch.piece(body)
-        if self.watch.done and self.watch.asks_input:
-            body = rewrite(body.decode()).encode()
-        return body
+        self.watch.piece(body)
+        return rewrite(body.decode()).encode() if self.watch.done and self.watch.asks_input else body
 
 
 class CallBackend:

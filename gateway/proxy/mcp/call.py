@@ -21,6 +21,7 @@ from gateway.pipeline.approvals import Answer, Approvals, Ruling, Standing, over
 from gateway.pipeline.gatehouse import Finding, decide_finding
 from gateway.pipeline.journal import decision_entry
 from gateway.pipeline.pins import Pin
+from gateway.pipeline.pins import Standing as Pinned
 from gateway.pipeline.ports import Admitted, Asked, Watch
 from gateway.pipeline.ports import Answer as BackendAnswer
 from gateway.pipeline.ports import Terms as GovernorTerms
@@ -110,8 +111,8 @@ class CallJudge:
         tool = ask.tool
         if not isinstance(tool, str) or not tool:
             raise ProtocolError("`params.name` must name a tool", code="MCP_PARAMS_INVALID")
-        standing = await bench.learner.standing(ask) if is_tool_name(tool) else None
-        pin = None if standing is None else standing.in_force
+        standing = await self._standing(tool) if contradiction is None else self._known(tool)
+        pin = standing.in_force
         at_ms = bench.holder.clock.wall_ms()
         unknown = MappedCall(ask.server.unknown_type, {}, None)
         if contradiction is not None:
@@ -119,7 +120,7 @@ class CallJudge:
             seen = Inspection(known, finding=Finding.HEADER_MISMATCH, error=contradiction)
         elif pin is not None:
             seen = inspect(ask, tool, pin, bench.holder.sealer, now_ms=at_ms)
-        elif standing is None or standing.pin is None:
+        elif standing.pin is None:
             seen = Inspection(unknown, finding=Finding.TOOL_UNKNOWN, error=unknown_tool(tool))
         else:
             known = MappedCall(ask.server.tools.action_type(tool), {}, None)
@@ -127,6 +128,13 @@ class CallJudge:
         stamp = Stamp(bench.ids.new(), at_ms)
         case = _Case(ask, tool[:TOOL_NAME_CHARS_MAX], pin, seen, bench.live.snapshot, stamp)
         self._admitted = self._found(case) if seen.finding is not None else await self._judged(case)
+
+    async def _standing(self, tool: str) -> Pinned:
+        return await self._bench.learner.standing(self._ask) if is_tool_name(tool) else Pinned(None)
+
+    def _known(self, tool: str) -> Pinned:
+        """A call that contradicts itself is not worth a question to its server."""
+        return self._bench.learner.pins.standing(self._ask.server.name, tool)
 
     def decide(self, body: bytes) -> Admitted:
         """Return what `prepare` has decided."""
@@ -165,10 +173,10 @@ class CallJudge:
             refusal = self._refusal(case, decision)
             return self._admit(case, decision, refusal=refusal, steps=self._state_steps(case))
         held = case.seen.held
-        if held is not None and held.released_under == decision.policy_hash:
+        if held is not None and held.approval_id and held.released_under == decision.policy_hash:
             approval = {"approval_id": held.approval_id, "continues": held.decision_id, "state": "used"}
             released = self._decide(case, {"approval": approval})
-            return self._admit(case, released, approved=True, steps=self._state_steps(case))
+            return self._admit(case, released, approval=held.approval_id, steps=self._state_steps(case))
         return await self._escalated(case, decision)
 
     async def _escalated(self, case: _Case, decision: Decision) -> Admitted:
@@ -206,7 +214,7 @@ class CallJudge:
     def _ruled(self, case: _Case, ruling: Ruling) -> Admitted:
         decision = self._decide(case, {"approval": ruling.extension})
         if ruling.answer is Answer.GOES:
-            return self._admit(case, decision, approved=True)
+            return self._admit(case, decision, approval=ruling.approval_id)
         return self._admit(case, decision, refusal=self._answer(case, decision, error=ruling.error))
 
     def _overtaken(self, case: _Case, standing: Standing, clash: ClaimTakenError) -> Admitted:
@@ -285,12 +293,12 @@ class CallJudge:
         case: _Case,
         decision: Decision,
         *,
-        approved: bool = False,
+        approval: str | None = None,
         refusal: GatewayError | None = None,
         steps: tuple[ClaimStep, ...] = (),
     ) -> Admitted:
         ask = case.ask
-        goes = approved or decision.forwardable
+        goes = approval is not None or decision.forwardable
         entry = decision_entry(
             decision,
             tenant=ask.tenant,
@@ -305,30 +313,24 @@ class CallJudge:
             tenant=ask.tenant,
             at_ms=case.stamp.at_ms,
             entries=(entry,),
-            backend=CallBackend(ask.server, ask.rpc_id, self._rewrite(case, decision, approved=approved)),
+            backend=CallBackend(ask.server, ask.rpc_id, self._rewrite(case, decision, approval)),
             method="POST",
             path=ask.server.path,
             headers=headers,
             body=forwarded_body(ask, case.seen) if goes else ask.body,
             model=None,
             watch=_watch_of,
-            approved=approved,
+            approved=approval is not None,
             refusal=refusal,
             steps=steps,
             overtaken=(lambda _: self._replayed(case)) if steps else None,
         )
 
-    def _rewrite(self, case: _Case, decision: Decision, *, approved: bool) -> Rewrite | None:
+    def _rewrite(self, case: _Case, decision: Decision, approval: str | None) -> Rewrite | None:
         """Only a call that the gate has held before has something to carry on."""
-        if not (approved or case.seen.answers) or case.seen.finding is not None:
+        if (approval is None and not case.seen.answers) or case.seen.finding is not None:
             return None
-        return self._bench.holder.rewriting(
-            case.ask,
-            case.tool,
-            case.seen,
-            decision_id=decision.decision_id,
-            policy_hash=decision.policy_hash,
-        )
+        return self._bench.holder.rewriting(case.ask, case.tool, case.seen, decision, approval_id=approval)
 
 
 def _watch_of(answer: BackendAnswer) -> Watch:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.engine.decide import Decision
 from gateway.kernel.bounds import MCP_ROUNDS_MAX
 from gateway.kernel.clock import Clock, Randomness
 from gateway.kernel.errors import GatewayError, PendingError, ProtocolError, RefusedError, UpstreamBrokenError
-from gateway.kernel.types import JSONObject, Verdict
+from gateway.kernel.types import JSONObject
 from gateway.proxy.mcp.answers import Rewrite
 from gateway.proxy.mcp.ask import Ask
 from gateway.proxy.mcp.inspect import Inspection
@@ -49,10 +50,9 @@ class Holder:
         if seen.held is not None and seen.held.rounds >= MCP_ROUNDS_MAX:
             return None
         pending = isinstance(refusal.error, PendingError)
-        askable = [query for query in refusal.queries if query["field"].startswith(_EVIDENCE)]
-        if not pending and (refusal.verdict is not Verdict.QUERY or refusal.error is not None or not askable):
+        fields = () if pending else self._askable(ask, tool, refusal)
+        if not pending and not fields:
             return None
-        fields = () if pending else tuple(query["field"].removeprefix(_EVIDENCE) for query in askable)
         held = self._held(ask, seen, refusal.decision_id, approval_id=refusal.approval_id, asked=fields)
         try:
             state = self.sealer.seal(held, ask.binding(tool), self.randomness.token_bytes(NONCE_BYTES))
@@ -60,7 +60,18 @@ class Holder:
             return None
         if pending:
             return ask_approval(refusal, state)
-        return ask_evidence(refusal, askable, ask.server.kinds, state)
+        return ask_evidence(refusal, ask.server.kinds, state)
+
+    def _askable(self, ask: Ask, tool: str, refusal: Refusal) -> tuple[str, ...]:
+        """Return the evidence to ask for; none where an argument is missing, which only another call can give.
+
+        An answer that stood for an argument would let one thing be judged and another be done.
+        """
+        rule = ask.server.tools.rule_of(tool)
+        mapped = frozenset[str]() if rule is None else rule.evidence.keys()
+        names = tuple(query["field"].removeprefix(_EVIDENCE) for query in refusal.queries)
+        plain = all(query["field"].startswith(_EVIDENCE) for query in refusal.queries)
+        return names if plain and refusal.error is None and mapped.isdisjoint(names) else ()
 
     def _held(
         self,
@@ -86,14 +97,21 @@ class Holder:
         )
 
     def rewriting(
-        self, ask: Ask, tool: str, seen: Inspection, *, decision_id: str, policy_hash: str
+        self, ask: Ask, tool: str, seen: Inspection, decision: Decision, *, approval_id: str | None
     ) -> Rewrite:
         """Return what seals a server's own question, so that its next round rides on this decision."""
 
         def rewrite(message: str) -> str:
             state = input_state(message)
             carried = {} if state is None else {"requestState": state}
-            held = self._held(ask, seen, decision_id, released_under=policy_hash, carried=carried)
+            held = self._held(
+                ask,
+                seen,
+                decision.decision_id,
+                approval_id=approval_id,
+                released_under=decision.policy_hash,
+                carried=carried,
+            )
             try:
                 token = self.sealer.seal(held, ask.binding(tool), self.randomness.token_bytes(NONCE_BYTES))
             except ProtocolError as error:

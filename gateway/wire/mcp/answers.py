@@ -12,7 +12,7 @@ from typing import Final
 
 import orjson
 
-from gateway.kernel.errors import GatewayError, PendingError, ProtocolError
+from gateway.kernel.errors import GatewayError, PendingError, ProtocolError, RefusedError
 from gateway.kernel.types import JSONObject, Verdict
 from gateway.wire.mcp.message import RpcId
 from gateway.wire.mcp.revision import CAPABILITIES_KEY, Era
@@ -52,6 +52,8 @@ def rpc_status(error: GatewayError, era: Era | None) -> int:
     With sessions, clients take a status of 400 and above for the end of the session: what concerns one
     request only is told with 200, as the official servers do.
     """
+    if isinstance(error, RefusedError):
+        return 200
     if error.code == "MCP_METHOD_UNKNOWN":
         return 404 if era is Era.STATELESS else 200
     handled = error.code in {"MCP_TOOL_UNKNOWN", "MCP_PARAMS_INVALID"} or not isinstance(error, ProtocolError)
@@ -141,12 +143,10 @@ def may_ask(meta: JSONObject) -> bool:
     return isinstance(declared, dict) and (not declared or "form" in declared)
 
 
-def ask_evidence(
-    refusal: Refusal, queries: Sequence[JSONObject], kinds: Mapping[str, str], state: str
-) -> JSONObject:
+def ask_evidence(refusal: Refusal, kinds: Mapping[str, str], state: str) -> JSONObject:
     """Return the result that asks for missing evidence, one flat field a question."""
     properties: JSONObject = {}
-    for query in queries:
+    for query in refusal.queries:
         name = query["field"].removeprefix("evidence.")
         question = {"title": name, "description": query["question"]}
         properties[name] = {"type": kinds.get(name, "string"), **question}
