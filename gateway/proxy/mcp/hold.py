@@ -63,7 +63,7 @@ class Holder:
         return ask_evidence(refusal, ask.server.kinds, state)
 
     def _askable(self, ask: Ask, tool: str, refusal: Refusal) -> tuple[str, ...]:
-        """Return the evidence to ask for; none where an argument is missing, which only another call can give.
+        """Return the evidence to ask for; none where an argument is missing: only another call can give it.
 
         An answer that stood for an argument would let one thing be judged and another be done.
         """
