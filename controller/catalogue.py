@@ -9,6 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
+
+IN_FLIGHT_MAX: Final = 512
+"""Batch slots of one replica: vLLM's `max_num_seqs` for a large model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Model:
     usd_per_mtok_out: float
     context_tokens: int = 131_072
     replicas: int = 1
-    in_flight_max: int = 512
+    in_flight_max: int = IN_FLIGHT_MAX
     """The ceiling of the in-flight limit, over all replicas: what the servers' batch slots hold."""
     speed: Speed = Speed()
 

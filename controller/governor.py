@@ -8,13 +8,13 @@ and are raised; the caller passes its request through.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final
 
-from controller.core import Controller, Outcome
+from controller.core import Controller, Outcome, detour, flight_of
 from controller.intent import Intent, Subject
 from controller.llmd.translate import Constraints, Dialect, Endpoint, Surroundings, translate
 from controller.loop import Admission, Loop
@@ -26,6 +26,8 @@ from controller.verify import Settlement
 ROUTES: Final[Mapping[str, Endpoint]] = {
     "/v1/chat/completions": Endpoint.CHAT,
     "/v1/completions": Endpoint.COMPLETIONS,
+    "/v1/responses": Endpoint.RESPONSES,
+    "/v1/messages": Endpoint.MESSAGES,
 }
 MODES: Final = (Mode.ACTIVE, Mode.SHADOW, Mode.BYPASS)
 """What an operator may set; `guarded` is the guard's own."""
@@ -52,6 +54,8 @@ class Terms:
     reason: str
     retry_after_s: float
     control: dict[str, Any]
+    plan: Plan
+    """What they come from."""
 
 
 class Ledger:
@@ -123,6 +127,28 @@ class Governor:
     def first_token(self, ticket: str) -> None:
         """The first content of a request went by."""
         self.loop.first_token(ticket)
+
+    def headers(self, asked: Asked) -> tuple[tuple[str, str], ...]:
+        """Return the headers of a request that was let go, as they are to be now."""
+        flight = flight_of(self._controller, asked.ticket)
+        if flight is None:
+            return ()
+        return tuple(self._constraints(asked, flight.request.intent, flight.plan).headers.items())
+
+    def detour(self, asked: Asked, without: Collection[str]) -> Terms | None:
+        """Return the terms under which another model may serve it at once; None where there is none."""
+        found = detour(self._controller, asked.ticket, without, self._clock.monotonic_s())
+        if found is None:
+            return None
+        return self._terms(
+            asked, found.request.intent, Admission(found, found.plan, admitted=True, waited_s=0.0)
+        )
+
+    def diverted(self, asked: Asked, terms: object, ending: Ending) -> None:
+        """Take note that it goes under the terms of a detour, and how the attempt before ended."""
+        assert isinstance(terms, Terms)
+        assert terms.plan.request_id == asked.ticket
+        self.loop.divert(terms.plan, failed=_status(ending) in {"failed", "timeout"})
 
     def ended(self, ticket: str, ending: Ending) -> dict[str, Any] | None:
         """Take note of an end; return prediction against observation."""
@@ -243,6 +269,7 @@ class Governor:
             reason=admission.reason or why(plan),
             retry_after_s=plan.retry_after_s,
             control=control,
+            plan=plan,
         )
 
     def _constraints(self, asked: Asked, intent: Intent, plan: Plan) -> Constraints:

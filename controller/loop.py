@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from controller.core import Controller, Expiry, Outcome, Release, Submission, TickReport
+from controller.core import Controller, Expiry, Outcome, Release, Submission, TickReport, divert
 from controller.core.config import TICK_S
 from controller.intent import IntentSet
 from controller.llmd.scrape import Scraped, read_metrics
@@ -110,6 +110,11 @@ class Loop:
         settlement = self.controller.finish(request_id, outcome, self._clock.monotonic_s())
         self._wake()
         return settlement
+
+    def divert(self, plan: Plan, *, failed: bool) -> None:
+        """An admitted request goes on under a plan of `core.detour`; its slot is given to the next."""
+        divert(self.controller, plan, failed=failed, now_s=self._clock.monotonic_s())
+        self._wake()
 
     def set_mode(self, mode: Mode) -> None:
         """Follow the operator, and note it."""

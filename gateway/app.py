@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from controller.catalogue import Catalogue, Model
+from controller.catalogue import IN_FLIGHT_MAX, Catalogue, Model
 from controller.core import Controller, ControllerConfig
 from controller.governor import Governor
 from controller.intent import IntentSet, InvalidIntentError, read_intents
@@ -22,7 +22,8 @@ from gateway.admin.records import RecordPages
 from gateway.auth.keys import KeyRing, Principal
 from gateway.config import Config
 from gateway.engine.decide import EngineSettings
-from gateway.kernel.clock import Clock
+from gateway.kernel.clock import Clock, Randomness
+from gateway.kernel.draws import Draws
 from gateway.kernel.errors import InvalidConfigError, StoreUnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Mode
@@ -32,13 +33,13 @@ from gateway.live import Live, Snapshot
 from gateway.mcp import McpSurface
 from gateway.memory.snapshot import MemoryIndex
 from gateway.pipeline.decisions import Decisions
-from gateway.pipeline.drive import Deadlines, Surroundings
 from gateway.pipeline.govern import FailOpen
 from gateway.pipeline.journal import ControlJournal
 from gateway.pipeline.judge import Bench
 from gateway.pipeline.observe import ExchangeObserver
 from gateway.pipeline.policies import load_policies, policy_entries
 from gateway.pipeline.remember import MemoryFeed
+from gateway.pipeline.surroundings import Deadlines, Surroundings
 from gateway.pipeline.tasks import spawn
 from gateway.policy.select import PolicySet
 from gateway.proxy.actions import ActionGate
@@ -77,7 +78,7 @@ class Gateway:
         store: Store,
         policies: PolicySet,
         clock: Clock,
-        ids: IdSource,
+        randomness: Randomness,
         control: ControllerConfig | None = None,
     ) -> None:
         self._config = config
@@ -86,7 +87,8 @@ class Gateway:
         self._upstreams: Upstreams | None = None
         self._mcp: McpSurface | None = None
         self._clock = clock
-        self._ids = ids
+        self._randomness = randomness
+        self._ids = ids = IdSource(clock, randomness)
         self._tasks: list[asyncio.Task[None]] = []
         index = MemoryIndex()
         self._memory = MemoryFeed(store, index)
@@ -117,7 +119,7 @@ class Gateway:
         control = control_config(config)
         clock, randomness = SystemClock(), SystemRandomness()
         store = await open_store(config.storage.url, clock=clock, randomness=randomness)
-        gateway = cls(config, store, policies, clock, IdSource(clock, randomness), control)
+        gateway = cls(config, store, policies, clock, randomness, control)
         try:
             # What a killed process left open gets its one fate before anything new is promised.
             await store.mark_unknown()
@@ -131,11 +133,11 @@ class Gateway:
     async def start(self) -> Ports:
         """Listen on both addresses. Raises SetupError."""
         config = self._config
-        upstreams = await Upstreams.connect(config, created_s=self._clock.wall_ms() // 1000)
+        upstreams = await Upstreams.connect(config, clock=self._clock, randomness=self._randomness)
         self._upstreams = upstreams
         health = HealthPages(self._readiness, self._metrics, facts=self._facts())
         shapes = {"/v1/": openai_error_body, "/mcp/": mcp_error_body}
-        around = self._surroundings(upstreams.catalogue)
+        around = self._surroundings(upstreams)
         if config.mcp.servers:
             self._mcp = await McpSurface.open(
                 config,
@@ -144,7 +146,7 @@ class Gateway:
                 around,
                 clock=self._clock,
                 ids=self._ids,
-                randomness=SystemRandomness(),
+                randomness=self._randomness,
             )
         data_routes = self._data_routes(upstreams.catalogue, around, health)
         admin_routes = self._admin_routes(health)
@@ -152,6 +154,7 @@ class Gateway:
         self._admin = self._listener(Router(admin_routes, shapes={}, fallback=v0_error_body))
         self._metrics.watch_in_flight(lambda: 0 if self._data is None else self._data.in_flight)
         self._metrics.watch_store(self._store_reading)
+        self._metrics.watch_backends(upstreams.readings)
         listen = config.listen
         admin_port = await self._admin.start(listen.admin_host, listen.admin_port)
         port = await self._data.start(listen.host, listen.port)
@@ -211,16 +214,18 @@ class Gateway:
             health.metrics_route(),
         )
 
-    def _surroundings(self, catalogue: ModelCatalogue) -> Surroundings:
+    def _surroundings(self, upstreams: Upstreams) -> Surroundings:
         config = self._config
         observer = ExchangeObserver(
             self._metrics,
-            models=_Known(catalogue.known),
+            models=upstreams.catalogue,
             log_decisions=config.log.decisions,
         )
+        retries = upstreams.retries(config.retries, Draws(self._randomness))
+        self._metrics.watch_retries(retries.reading)
         deadlines = Deadlines(first_byte_s=config.limits.first_byte_s, idle_s=config.limits.idle_s)
         governor = None if self._governor is None else FailOpen(self._governor, observer)
-        return Surroundings(self._store, self._clock, self._ids, observer, deadlines, governor)
+        return Surroundings(self._store, self._clock, self._ids, observer, deadlines, governor, retries)
 
     def _make_governor(self, control: ControllerConfig) -> Governor:
         controller = Controller(control, self._clock.monotonic_s())
@@ -272,17 +277,6 @@ class Gateway:
         return {"policy_id": main.policy_id, "policy_hash": main.policy_hash}
 
 
-class _Known:
-    """The models that are known now, as a container."""
-
-    def __init__(self, known: Callable[[], object]) -> None:
-        self._known = known
-
-    def __contains__(self, model: object) -> bool:
-        models = self._known()
-        return isinstance(models, list) and model in models
-
-
 def control_config(config: Config) -> ControllerConfig | None:
     """Return what the controller is made with; None without intents. Raises InvalidConfigError."""
     if not config.intents:
@@ -290,11 +284,13 @@ def control_config(config: Config) -> ControllerConfig | None:
     catalogue = Catalogue(
         Model(
             name=model.name,
-            backend=model.backend,
+            backend=model.backend[0].name,
             quality=model.quality,
             usd_per_mtok_in=model.price_in,
             usd_per_mtok_out=model.price_out,
             context_tokens=model.context,
+            replicas=model.replicas,
+            in_flight_max=IN_FLIGHT_MAX * model.replicas,
         )
         for model in config.models
     )

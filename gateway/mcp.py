@@ -10,9 +10,9 @@ from gateway.kernel.clock import Clock, Randomness
 from gateway.kernel.ids import IdSource
 from gateway.live import Live
 from gateway.pipeline.approvals import Approvals
-from gateway.pipeline.drive import Surroundings
 from gateway.pipeline.gatehouse import gate_entries
 from gateway.pipeline.pins import Pins
+from gateway.pipeline.surroundings import Surroundings
 from gateway.proxy.mcp.call import CallBench
 from gateway.proxy.mcp.gate import McpGate
 from gateway.proxy.mcp.hold import Holder
@@ -70,7 +70,7 @@ class McpSurface:
         gate = McpGate(
             servers,
             bench,
-            replace(around, governor=None),
+            replace(around, governor=None, retries=None),
             passage,
             origins=frozenset(mcp.origins),
             body_bytes_max=mcp.body_bytes_max,

@@ -9,9 +9,16 @@ from typing import Final
 
 from controller.llmd.sim.config import preset
 from controller.llmd.sim.server import EmbeddedSim
-from gateway.config import Config
+from gateway.config import Config, RetriesConfig
+from gateway.kernel.clock import Clock, Randomness
+from gateway.kernel.draws import Draws
+from gateway.pipeline.further import Retries
+from gateway.pipeline.retry import RetryBudget, RetrySettings
+from gateway.telemetry.upstream import BackendReading
 from gateway.upstream.backend import HttpBackend
+from gateway.upstream.breaker import Breaker, BreakerSettings
 from gateway.upstream.catalogue import ModelCatalogue
+from gateway.upstream.cluster import Share
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.target import read_target
 
@@ -26,9 +33,10 @@ class Upstreams:
     backends: Sequence[HttpBackend]
     catalogue: ModelCatalogue
     embedded: EmbeddedSim | None
+    clock: Clock
 
     @classmethod
-    async def connect(cls, config: Config, *, created_s: int) -> Upstreams:
+    async def connect(cls, config: Config, *, clock: Clock, randomness: Randomness) -> Upstreams:
         """Make the backends; without any, start the simulator. Raises SetupError."""
         named = [
             (backend.name, backend.url, backend.api_key, backend.connections_max)
@@ -39,7 +47,8 @@ class Upstreams:
             embedded = EmbeddedSim(preset("llmd-demo"))
             url = await embedded.start()
             named = [("embedded", url, None, 1024)]
-        limits = config.limits
+        limits, draw = config.limits, Draws(randomness)
+        settings = BreakerSettings(**config.breaker.model_dump(exclude={"when_all_open"}))
         backends = [
             HttpBackend(
                 name,
@@ -50,14 +59,52 @@ class Upstreams:
                     keepalive_s=limits.upstream_keepalive_s,
                 ),
                 api_key=api_key,
+                breaker=Breaker(settings, draw),
+                refuses=config.breaker.when_all_open == "refuse",
+                now=clock.monotonic_s,
             )
             for name, url, api_key, connections_max in named
         ]
-        models = [(model.name, model.backend) for model in config.models]
-        catalogue = ModelCatalogue(backends, models, created_s=created_s)
+        shares = {
+            (model.name, share.name): Share(share.weight, share.order)
+            for model in config.models
+            for share in model.backend
+        }
+        catalogue = ModelCatalogue(
+            backends,
+            list(shares),
+            created_s=clock.wall_ms() // 1000,
+            shares=shares,
+            draw=draw,
+            now=clock.monotonic_s,
+        )
         if embedded is not None:
             await catalogue.refresh()
-        return cls(backends, catalogue, embedded)
+        return cls(backends, catalogue, embedded, clock)
+
+    def readings(self) -> list[BackendReading]:
+        """Return what metrics show of each backend."""
+        return [
+            BackendReading(
+                name=backend.name,
+                state=backend.breaker.state(self.clock.monotonic_s()).value,
+                openings=backend.breaker.openings,
+                in_flight=backend.in_flight,
+                results=backend.results,
+            )
+            for backend in self.backends
+        ]
+
+    def sent(self) -> int:
+        """Return how many requests have been sent so far."""
+        return sum(sum(backend.results.values()) for backend in self.backends)
+
+    def retries(self, config: RetriesConfig, draw: Draws) -> Retries:
+        """Return what further attempts share, as they are configured."""
+        statuses = frozenset(config.statuses)
+        settings = RetrySettings(**config.model_dump(exclude={"statuses"}), statuses=statuses)
+        budget = RetryBudget(settings, self.clock.monotonic_s())
+        return Retries(settings, budget, self.clock, draw, asyncio.sleep, self.sent)
 
     async def keep_fresh(self) -> None:
         """Ask again and again which models there are."""

@@ -3,6 +3,7 @@
 from controller.core.account import Condition, IntentReport
 from controller.core.config import ControllerConfig, Tuning
 from controller.core.controller import Controller
+from controller.core.detour import detour, divert, flight_of
 from controller.core.events import Change, Expiry, Outcome, Release, Submission, TickReport
 from controller.core.replay import Replayed, replay
 
@@ -19,5 +20,8 @@ __all__ = [
     "Submission",
     "TickReport",
     "Tuning",
+    "detour",
+    "divert",
+    "flight_of",
     "replay",
 ]

@@ -95,7 +95,7 @@ def _rungs(request: Request, snapshot: Snapshot, price: IntentState) -> list[Run
     found: list[Rung] = []
     for name in request.intent.rungs(request.model):
         index = snapshot.tick.model_index(name)
-        if index is not None:
+        if index is not None and name not in request.without:
             state, live = snapshot.tick.models[index], snapshot.live[index]
             found.append(Rung(state, live, outlook(request, state, live, value, snapshot.now_s)))
     if snapshot.mode is Mode.GUARDED:

@@ -23,7 +23,9 @@ def actions_of(
     if disposition is Disposition.SHED:
         return (Action(ActionKind.SHED, _shed_reason(table, chosen, cause)),)
     actions: list[Action] = []
-    if chosen.model != first.model:
+    if request.without:
+        actions.append(Action(ActionKind.MODEL_SWITCHED, _detour_reason(request, chosen)))
+    elif chosen.model != first.model:
         actions.append(Action(ActionKind.MODEL_SWITCHED, _switch_reason(request, first, chosen, cause)))
     if chosen.max_tokens != first.max_tokens:
         actions.append(Action(ActionKind.TOKENS_CAPPED, _cap_reason(first, chosen)))
@@ -60,6 +62,11 @@ def _target(request: Request, line: Option) -> str:
             f"predicted TTFT {line.ttft_s:.2f} s > {latency.ttft_ms / 1000:.2f} s (P(miss) {line.miss:.2f})"
         )
     return f"P(miss) {line.miss:.2f}, TTFT {line.ttft_s:.2f} s, whole answer {line.e2e_s:.1f} s"
+
+
+def _detour_reason(request: Request, chosen: Option) -> str:
+    failed = " and ".join(request.without)
+    return f"switched {request.model} -> {chosen.model}: {failed} gave no answer, and the floor allows it"
 
 
 def _switch_reason(request: Request, first: Option, chosen: Option, cause: Cause) -> str:

@@ -57,7 +57,7 @@ def verify_command(
 
 
 def _verify(url: str, jobs: int, heads: Path | None) -> Report:
-    """Verify whatever store the URL names; several processes read a file, one reads a server."""
+    """Verify whatever store the URL names; where there is much, several processes read."""
     from gateway.store.anchor import read_anchors
     from gateway.store.open import is_sqlite, sqlite_path
 
@@ -73,7 +73,7 @@ def _verify(url: str, jobs: int, heads: Path | None) -> Report:
             "storage.url names PostgreSQL, and asyncpg is not installed",
             hint="pip install 'lumyn-gateway[postgres]'",
         )
-    return asyncio.run(verify_postgres(url, progress=_progress, anchors=anchors))
+    return asyncio.run(verify_postgres(url, jobs=jobs, progress=_progress, anchors=anchors))
 
 
 def _progress(done: int, total: int) -> None:

@@ -1,6 +1,14 @@
 """The configuration: what there is to set (`parts`), and how it is read (`read`)."""
 
-from gateway.config.parts import BackendConfig, Config, KeyConfig, ModelConfig, PolicyConfig, is_loopback
+from gateway.config.parts import (
+    BackendConfig,
+    Config,
+    KeyConfig,
+    ModelConfig,
+    PolicyConfig,
+    RetriesConfig,
+    is_loopback,
+)
 from gateway.config.read import load_config
 
 __all__ = [
@@ -9,6 +17,7 @@ __all__ = [
     "KeyConfig",
     "ModelConfig",
     "PolicyConfig",
+    "RetriesConfig",
     "is_loopback",
     "load_config",
 ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gateway.config.mcp import McpConfig
 from gateway.config.section import Part
@@ -77,15 +78,77 @@ class BackendConfig(Part):
     metrics_url: str | None = None
 
 
+class ShareConfig(Part):
+    """A backend's part in a model's traffic: how much of it, and who is asked first."""
+
+    name: Name
+    weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    order: Annotated[int, Field(ge=0, le=100)] = 0
+
+
 class ModelConfig(Part):
-    """A model, the backend that serves it, and what a planner may know: US dollars per million tokens."""
+    """A model, the backends that serve it, and what a planner may know: US dollars per million tokens."""
 
     name: Annotated[str, Field(min_length=1, max_length=256)]
-    backend: Name
+    backend: Annotated[tuple[ShareConfig, ...], Field(min_length=1, max_length=bounds.CLUSTER_BACKENDS_MAX)]
+    """One name, or a list of names and shares."""
     price_in: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     price_out: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     quality: Annotated[float, Field(ge=0, le=1)] = 1.0
     context: Annotated[int, Field(ge=1, le=100_000_000)] = 131_072
+
+    @property
+    def replicas(self) -> int:
+        """How many backends serve it in normal times."""
+        first = min(share.order for share in self.backend)
+        return sum(share.order == first for share in self.backend)
+
+    @field_validator("backend", mode="before")
+    @classmethod
+    def _spelt_out(cls, value: Any) -> Any:
+        """Take a name for a list of one, and a name in a list for an equal share."""
+        listed = [value] if isinstance(value, str | dict) else value
+        if not isinstance(listed, list | tuple):
+            return listed
+        return tuple({"name": one} if isinstance(one, str) else one for one in listed)
+
+
+class BreakerConfig(Part):
+    """When a backend is taken out of the choice, and for how long."""
+
+    failures: Annotated[int, Field(ge=1, le=1000)] = bounds.BREAKER_FAILURES
+    failure_ratio: Annotated[float, Field(gt=0, le=1)] = bounds.BREAKER_FAILURE_RATIO
+    requests_min: Annotated[int, Field(ge=1, le=100_000)] = bounds.BREAKER_REQUESTS_MIN
+    window_s: _Seconds = bounds.BREAKER_WINDOW_S
+    open_s: _Seconds = bounds.BREAKER_OPEN_S
+    open_max_s: _Seconds = bounds.BREAKER_OPEN_MAX_S
+    when_all_open: Literal["try", "refuse"] = "try"
+
+
+_Status = Annotated[int, Field(ge=400, le=599)]
+
+
+class RetriesConfig(Part):
+    """Further attempts before the first byte of an answer."""
+
+    attempts_max: Annotated[int, Field(ge=1, le=10)] = bounds.ATTEMPTS_MAX
+    total_s: _Seconds = bounds.ATTEMPTS_TOTAL_S
+    statuses: tuple[_Status, ...] = tuple(sorted(bounds.RETRY_STATUSES))
+    after_send: bool = False
+    same_backend: bool = False
+    backoff_s: _Seconds = bounds.BACKOFF_S
+    backoff_max_s: _Seconds = bounds.BACKOFF_MAX_S
+    budget_ratio: Annotated[float, Field(ge=0, le=1)] = bounds.RETRY_BUDGET_RATIO
+    budget_per_s: Annotated[float, Field(ge=0, le=1000)] = bounds.RETRY_BUDGET_PER_S
+
+    @field_validator("statuses")
+    @classmethod
+    def _another_might_do_better(cls, statuses: tuple[int, ...]) -> tuple[int, ...]:
+        theirs = [status for status in statuses if status < 500 and status not in bounds.RETRY_STATUSES_4XX]
+        if theirs:
+            allowed = ", ".join(map(str, sorted(bounds.RETRY_STATUSES_4XX)))
+            raise ValueError(f"{theirs[0]} is no matter of the moment: use {allowed}, or 500 and above")
+        return statuses
 
 
 class LimitsConfig(Part):
@@ -131,6 +194,8 @@ class Config(Part):
     intents: tuple[dict[str, Any], ...] = ()
     """As `schemas/intent.v1.json` says; read by the controller, which alone knows what they mean."""
     mcp: McpConfig = McpConfig()
+    breaker: BreakerConfig = BreakerConfig()
+    retries: RetriesConfig = RetriesConfig()
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()
     service: ServiceConfig = ServiceConfig()
@@ -141,12 +206,9 @@ class Config(Part):
         _unique("keys", [key.hash for key in self.keys])
         _unique("backends", [backend.name for backend in self.backends])
         _unique("models", [model.name for model in self.models])
-        names = {backend.name for backend in self.backends}
+        dialects = {backend.name: backend.dialect for backend in self.backends}
         for model in self.models:
-            if model.backend not in names:
-                raise ValueError(
-                    f"model `{model.name}` names the backend `{model.backend}`, which is not there"
-                )
+            _check_serving(model, dialects)
         # A signing secret guards `/v0` and `/admin` only: without keys `/v1` would be open to everybody.
         if not self.keys and not is_loopback(self.listen.host):
             raise ValueError(
@@ -169,6 +231,17 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _check_serving(model: ModelConfig, dialects: Mapping[str, str]) -> None:
+    names = [share.name for share in model.backend]
+    _unique(f"model `{model.name}`", names)
+    for name in names:
+        if name not in dialects:
+            raise ValueError(f"model `{model.name}` names the backend `{name}`, which is not there")
+    if len({dialects[name] for name in names}) > 1:
+        # A plan is written down once, in the words of whoever serves the model.
+        raise ValueError(f"model `{model.name}`: its backends must speak one dialect")
 
 
 def _unique(what: str, names: list[str]) -> None:

@@ -18,8 +18,9 @@ from gateway.engine.combine import Combined, combine, open_queries, uncertainty
 from gateway.engine.evaluate import evaluate
 from gateway.engine.explain import details
 from gateway.engine.facts import derive, derived_bytes
-from gateway.kernel.canon import canonical_bytes, sha256_digest
+from gateway.kernel.canon import canonical_bytes, own_bytes, sha256_digest
 from gateway.kernel.clock import rfc3339
+from gateway.kernel.hot import hot_dataclass
 from gateway.kernel.types import STAGES, JSONObject, Mode, Stage, Verdict
 from gateway.memory.types import NO_ADVICE, MemoryAdvice
 from gateway.policy.compile import CompiledPolicy
@@ -51,7 +52,7 @@ class EngineSettings:
     """Whether a request may ask for advisory mode."""
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Stamp:
     """The identity of one decision: a ULID, and milliseconds since 1970 UTC."""
 
@@ -59,7 +60,7 @@ class Stamp:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Decision:
     """A decision and its record; `body` is what is stored and hashed."""
 
@@ -90,7 +91,7 @@ class Decision:
         return trusted and self.storable and not self.dry_run
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Question:
     """Everything that a decision follows from, besides its stamp; a replay rebuilds it from a record."""
 
@@ -101,6 +102,8 @@ class Question:
     mode: Mode
     extensions: JSONObject | None
     dry_run: bool
+    own: bool = False
+    """The request is one that `canon.own_bytes` spells."""
 
 
 def decide(
@@ -111,6 +114,7 @@ def decide(
     settings: EngineSettings,
     stamp: Stamp,
     extensions: JSONObject | None = None,
+    own: bool = False,
 ) -> Decision:
     """Return the decision on a validated `decision_request.v0`; never raises on one.
 
@@ -118,8 +122,9 @@ def decide(
     there; taking its digest does) is an `InvalidRequestError`.
 
     `extensions` are added to the record's own (`derived`, `dry_run`), which win on a clash of names.
+    `own` says that the request was made by the gateway, of what `canon.own_bytes` takes.
     """
-    question = _ask(request, policies, advice, settings, extensions)
+    question = _ask(request, policies, advice, settings, extensions, own=own)
     return answer(question, stamp)
 
 
@@ -146,7 +151,7 @@ def answer(question: Question, stamp: Stamp) -> Decision:
     """Return the decision that follows from a question; the same bytes whenever it is asked again."""
     request, policy, advice = question.request, question.policy, question.advice
     # First of all, so that what no JSON can hold is refused as such and nothing after it can raise.
-    recorded = canonical_bytes(request)
+    recorded = own_bytes(request) if question.own else canonical_bytes(request)
     facts = derive(request, advice.failure_score)
     evaluation = evaluate(policy, policy.plan(facts.action_type), facts)
     combined = combine(evaluation.matched)
@@ -172,6 +177,8 @@ def _ask(
     advice: MemoryAdvice,
     settings: EngineSettings,
     extensions: JSONObject | None,
+    *,
+    own: bool = False,
 ) -> Question:
     policy = policies.for_action(request["action"]["type"])
     return Question(
@@ -181,6 +188,7 @@ def _ask(
         mode=_mode(request, policy, settings),
         extensions=extensions,
         dry_run=asks_dry_run(request),
+        own=own,
     )
 
 

@@ -6,10 +6,11 @@ raise, so neither does this.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from gateway.engine.facts import Facts, Fault, find_faults, missing_evidence
+from gateway.kernel.hot import hot_dataclass
 from gateway.kernel.types import PRECEDENCE, Stage, Verdict
 from gateway.policy.compile import CompiledPolicy
 from gateway.policy.plan import ActionPlan, CompiledRule, make_rule
@@ -34,7 +35,7 @@ MEMORY_FLOORS: Final = {
 """Match where a policy would be looser with what memory says than without it."""
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Evaluation:
     """What matched, in evaluation order, and what was wrong or missing."""
 

@@ -15,6 +15,7 @@ import orjson
 from gateway.kernel.amounts import amount_of, amount_usd, decimal_of, decimal_text
 from gateway.kernel.bounds import WHOLE_MAX
 from gateway.kernel.canon import canonical_bytes, whole
+from gateway.kernel.hot import hot_dataclass
 from gateway.kernel.types import JSON, JSONObject
 from gateway.policy.conditions import RATE_FIELD
 from gateway.policy.operators import MATCHED_CHARS_MAX, is_missing
@@ -25,7 +26,7 @@ AMOUNT_FIELD: Final = "action.amount.value"
 _EMPTY: Final[JSONObject] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Facts:
     """The facts about one request; satisfies `policy.conditions.FactView`."""
 

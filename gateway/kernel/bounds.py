@@ -54,6 +54,21 @@ APPROVAL_ASK_S: Final = 24 * 3600.0
 """How long a question waits for a person: over a night, not over a weekend."""
 APPROVAL_USE_S: Final = 3600.0
 """How long an approval may be used, from the moment it is given."""
+# --- tool calls inside answers -----------------------------------------------------------------
+TOOL_CALL_HELD_BYTES_MAX: Final = 1 * MIB
+"""Held of one answer for calls that are not complete: a whole file as an argument is 100 KiB."""
+TOOL_CALL_HELD_S: Final = 60.0
+"""A call of 4,000 tokens at 70 a second; a client that hears nothing for longer gives up."""
+TOOL_CALLS_MAX: Final = 128
+"""In one answer: as many as OpenAI takes tools in a request."""
+TOOL_EVENT_BYTES_MAX: Final = 8 * MIB
+"""One event of a stream, which is held until its end has come: a partial image in base64 is 2 MiB."""
+TOOL_BODY_BYTES_MAX: Final = 8 * MIB
+"""An answer that is not streamed and may hold a call, which is held until it is whole."""
+EVIDENCE_MEMBERS_MAX: Final = 64
+"""Members of a tool's arguments that become evidence: real schemas have about ten."""
+EVIDENCE_TEXT_CHARS_MAX: Final = 512
+"""Of one text: an address, a path, a reason. What is longer is content, and stands as its digest."""
 
 # --- MCP ---------------------------------------------------------------------------------------
 MCP_BODY_BYTES_MAX: Final = 4 * MIB
@@ -85,6 +100,43 @@ MCP_LEARN_S: Final = 10.0
 """For reading a server's list before a call of a tool that nobody has listed yet."""
 MCP_LEARN_INTERVAL_S: Final = 2.0
 """Between two such readings of one server: calls of unknown tools must not become load on it."""
+# --- several backends --------------------------------------------------------------------------
+BREAKER_FAILURES: Final = 5
+"""In a row: Envoy's `consecutive_5xx`. One or two are a restart of one worker, five are a backend."""
+BREAKER_FAILURE_RATIO: Final = 0.5
+"""Of a window: a backend that fails every second request costs more in retries than it serves."""
+BREAKER_REQUESTS_MIN: Final = 20
+"""In a window, before its share of failures means anything: of 20 fair coins 14 heads come once in 17."""
+BREAKER_WINDOW_S: Final = 10.0
+"""Long enough for `BREAKER_REQUESTS_MIN` at 2 requests a second, short enough to forget a restart."""
+BREAKER_OPEN_S: Final = 5.0
+"""A process is started anew in so long; what takes longer is waited for twice as long each time."""
+BREAKER_OPEN_MAX_S: Final = 60.0
+"""A model that is loaded anew takes minutes; a minute more is the price of asking seldom."""
+CLUSTER_BACKENDS_MAX: Final = 64
+"""Backends of one model: each is looked at for each request, and more belong behind a router."""
+
+# --- further attempts --------------------------------------------------------------------------
+ATTEMPTS_MAX: Final = 3
+"""In all, the first included: of backends that fail independently three leave one request in a thousand."""
+ATTEMPTS_TOTAL_S: Final = 30.0
+"""From the first attempt on; no further one begins later. Clients wait a minute, and an answer takes time."""
+RETRY_STATUSES: Final = frozenset({429, 502, 503, 504})
+"""What backends and their proxies answer when another one might do better (llm-d.md A4). Not 500: it may be
+the request itself."""
+RETRY_STATUSES_4XX: Final = frozenset({408, 425, 429})
+"""Of the statuses below 500 those that speak of the moment and not of the request."""
+BACKOFF_S: Final = 0.2
+"""The first pause before the same backend is asked again: longer than a connection, shorter than a person."""
+BACKOFF_MAX_S: Final = 5.0
+RETRY_BUDGET_RATIO: Final = 0.2
+"""Further attempts for each request, over all: Finagle's default. At worst backends get a fifth more."""
+RETRY_BUDGET_PER_S: Final = 1.0
+"""And so many a second whatever the traffic, so that a quiet gateway retries as well."""
+RETRY_TOKENS_FIRST: Final = 10.0
+"""What a gateway begins with."""
+RETRY_TOKENS_MAX: Final = 100.0
+"""What it can save up: a restart of a backend with a hundred requests under way."""
 
 # --- documents and patterns --------------------------------------------------------------------
 JSON_DEPTH_MAX: Final = 64
@@ -125,6 +177,9 @@ STORE_GATHER_S: Final = 0.001
 STORE_PATIENCE_S: Final = 0.02
 """How long an outcome, for which nobody waits, may wait to ride with a decision's commit. If the process
 dies meanwhile the fate is recorded as unknown, as it would be had it died before the last byte."""
+STORE_COLUMN_BYTES_MAX: Final = 1024
+"""A text that one searches by (a key, an id, a model). PostgreSQL indexes 2,704 bytes a row, two of these at
+once; payment APIs keep keys of up to 255."""
 PAGE_DECISIONS_MAX: Final = 500
 """Decisions in one page of a listing."""
 IDEMPOTENCY_TTL_S: Final = 24 * 3600.0

@@ -68,6 +68,15 @@ def canonical_bytes(value: JSON) -> bytes:
     return spelled
 
 
+def own_bytes(value: JSON) -> bytes:
+    """Return the RFC 8785 bytes of a value that we made ourselves, without looking whether orjson is right.
+
+    It must hold nothing but text, whole numbers within +-(2**53-1), booleans, null and exact dicts and lists
+    of them, under ASCII keys: then orjson is. A third of the time of `canonical_bytes`.
+    """
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
 def sha256_digest(data: bytes) -> str:
     """Return the SHA-256 of bytes as the contract spells digests: `sha256:` and 64 lower-case hex digits."""
     return "sha256:" + sha256(data).hexdigest()

@@ -31,8 +31,12 @@
         StoreBusyError          STORAGE_BUSY                  the queue is full: back-pressure
       UpstreamError
         UpstreamUnreachableError 502  UPSTREAM_UNREACHABLE
+          UpstreamBusyError             our own bound of connections to it, no fault of its own
+          UpstreamOpenError      503  UPSTREAM_OPEN            its breaker is open, and nobody else serves
         UpstreamBrokenError      502  UPSTREAM_BROKEN          it answered, and not in HTTP or not to the end
+          UpstreamClosedError           it closed the connection before it had answered
         UpstreamTimeoutError     504  UPSTREAM_TIMEOUT
+          UpstreamConnectTimeoutError   no connection in time
       SetupError                exit 2: the gateway refuses to start
         InvalidConfigError      INVALID_CONFIG
         InvalidPolicyError      INVALID_POLICY
@@ -280,6 +284,8 @@ class UpstreamError(GatewayError):
 
     default_code = "UPSTREAM_BROKEN"
     status = 502
+    sent: ClassVar[bool] = True
+    """Bytes of the request may have reached the backend."""
 
 
 class UpstreamUnreachableError(UpstreamError):
@@ -287,17 +293,40 @@ class UpstreamUnreachableError(UpstreamError):
 
     default_code = "UPSTREAM_UNREACHABLE"
     retryable = True
+    sent = False
+
+
+class UpstreamBusyError(UpstreamUnreachableError):
+    """No connection is free, or we are stopping: nothing is known of the backend."""
+
+
+class UpstreamOpenError(UpstreamUnreachableError):
+    """The backend has failed too often, and it is not its time to be tried again."""
+
+    default_code = "UPSTREAM_OPEN"
+    status = 503
 
 
 class UpstreamBrokenError(UpstreamError):
     """It answered, and not in HTTP, or not to the end."""
 
 
+class UpstreamClosedError(UpstreamBrokenError):
+    """It closed the connection before the head of its answer was whole."""
+
+
 class UpstreamTimeoutError(UpstreamError):
-    """A deadline passed: connect, first byte or idle."""
+    """A deadline passed: first byte or idle."""
 
     default_code = "UPSTREAM_TIMEOUT"
     status = 504
+
+
+class UpstreamConnectTimeoutError(UpstreamTimeoutError):
+    """No connection in time: no byte of the request left."""
+
+    retryable = True
+    sent = False
 
 
 class SetupError(GatewayError):

@@ -23,7 +23,11 @@ _IDS_A_DRAW: Final = 256
 
 def ulid(wall_ms: int, randomness: bytes) -> str:
     """Return the ULID of `wall_ms` (0 to 2**48-1) and `RANDOM_BYTES` random bytes."""
-    return _time_chars(wall_ms) + randomness.translate(_FROM_BYTE).decode("ascii")
+    return _time_chars(wall_ms) + _random_chars(randomness)
+
+
+def _random_chars(randomness: bytes) -> str:
+    return randomness.translate(_FROM_BYTE).decode("ascii")
 
 
 def is_ulid(text: str) -> bool:
@@ -45,15 +49,15 @@ class IdSource:
     def __init__(self, clock: Clock, randomness: Randomness) -> None:
         self._clock = clock
         self._randomness = randomness
-        self._drawn = b""
+        self._drawn = ""
         self._at = 0
 
     def new(self) -> str:
         """Return a fresh ULID."""
-        # Randomness is drawn for many ids at a time: one system call costs more than the id itself.
-        if self._at == len(self._drawn):
-            self._drawn = self._randomness.token_bytes(_IDS_A_DRAW * RANDOM_BYTES)
-            self._at = 0
         start = self._at
-        self._at = start + RANDOM_BYTES
-        return ulid(self._clock.wall_ms(), self._drawn[start : self._at])
+        if start == len(self._drawn):
+            # For many ids at a time: one system call, and the spelling, cost more than the id itself.
+            self._drawn = _random_chars(self._randomness.token_bytes(_IDS_A_DRAW * RANDOM_BYTES))
+            start = 0
+        self._at = end = start + RANDOM_BYTES
+        return _time_chars(self._clock.wall_ms()) + self._drawn[start:end]

@@ -95,6 +95,7 @@ class HttpClient:
         "_stall_s",
         "_unsent",
         "_writer",
+        "path",
         "request_id",
     )
 
@@ -109,6 +110,8 @@ class HttpClient:
         stall_s: float = CLIENT_STALL_S,
     ) -> None:
         self._request = request
+        self.path = request.raw_path.partition("?")[0]
+        """The target's path as it came, without the query."""
         self._writer: StreamWriter = request.writer  # type: ignore[assignment]
         self.request_id = request_id
         self._shape = shape
@@ -141,11 +144,6 @@ class HttpClient:
     def version(self) -> tuple[int, int]:
         """The protocol's version, as the request line says."""
         return self._request.version
-
-    @property
-    def path(self) -> str:
-        """The target's path as it came, without the query."""
-        return self._request.raw_path.partition("?")[0]
 
     @property
     def query(self) -> list[tuple[str, str]]:

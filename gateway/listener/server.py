@@ -95,17 +95,10 @@ class Listener:
         await self._server.shutdown(_CUT_S)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Serve one request. One coroutine and no more: whatever wakes it passes through every frame."""
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
-        try:
-            return await self._answer(request)
-        finally:
-            self._running.discard(task)
-            if not self._running and self._emptied is not None and not self._emptied.done():
-                self._emptied.set_result(None)
-
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
         request_id = clean_request_id(request.headers.get("x-request-id")) or self._ids.new()
         client = HttpClient(
@@ -128,6 +121,10 @@ class Listener:
         except Exception as error:  # noqa: BLE001 - the last net: whatever broke gets an honest 500
             LOG.error("request failed", extra={"facts": {"request_id": request_id, **name_fault(error)}})
             await self._answer_error(client, InternalError())
+        finally:
+            self._running.discard(task)
+            if not self._running and self._emptied is not None and not self._emptied.done():
+                self._emptied.set_result(None)
         return client.written()
 
     async def _answer_error(self, client: HttpClient, error: GatewayError) -> None:

@@ -7,12 +7,11 @@ forward because `exchange.TABLE` has no other way.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import ClassVar
 
-from gateway.kernel.clock import Clock
 from gateway.kernel.errors import (
     ClaimTakenError,
     GatewayError,
@@ -22,14 +21,12 @@ from gateway.kernel.errors import (
     UpstreamBrokenError,
     UpstreamError,
 )
-from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Fate, JSONObject
 from gateway.pipeline.exchange import START, TABLE, Command, Event, State, Transition
-from gateway.pipeline.govern import TURNED_AWAY, FailOpen, ending_of, turned_away
-from gateway.pipeline.journal import event_entry, retrieve
-from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge, Recorder, Watch
+from gateway.pipeline.further import Attempts, Load
+from gateway.pipeline.govern import TURNED_AWAY, ending_of, turned_away
+from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge, Watch
 from gateway.pipeline.sighting import (
-    Observer,
     Sighting,
     content_length,
     is_event_stream,
@@ -38,36 +35,10 @@ from gateway.pipeline.sighting import (
     refusal,
     watch_for,
 )
+from gateway.pipeline.surroundings import Surroundings
+from gateway.pipeline.wholeness import BODY_KEPT_BYTES_MAX, how_it_ended
 from gateway.records.types import Entry, EventEntry
-from gateway.wire.errors import openai_error
 from gateway.wire.headers import relayed_response_headers
-from gateway.wire.openai import read_usage_of_body
-from gateway.wire.sse import error_event
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long a backend may be silent, in seconds."""
-
-    first_byte_s: float
-    idle_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every exchange of a server shares."""
-
-    recorder: Recorder
-    clock: Clock
-    ids: IdSource
-    observer: Observer
-    deadlines: Deadlines
-    governor: FailOpen | None = None
-    """None without intents: then an exchange never hears of one."""
-
-
-_BODY_KEPT_BYTES_MAX: Final = 256 * 1024
-"""Of an answer that is not streamed this much is kept to read its usage; larger ones go unread."""
 
 
 class Exchange:
@@ -78,11 +49,13 @@ class Exchange:
         "_answer",
         "_around",
         "_asked",
+        "_attempts",
         "_chunk",
         "_client",
         "_fate",
         "_judge",
         "_kept",
+        "_relayed",
         "_request_id",
         "_watch",
         "sighting",
@@ -95,8 +68,10 @@ class Exchange:
         self._request_id = request_id
         self._admitted: Admitted | None = None
         self._asked: Asked | None = None
+        self._attempts: Attempts | None = None
         self._fate: Fate | None = None
         self._answer: Answer | None = None
+        self._relayed: Answer | None = None
         self._watch: Watch | None = None
         self._chunk = b""
         self._kept: list[bytes] = []
@@ -105,10 +80,23 @@ class Exchange:
     async def run(self) -> None:
         """Follow the table to its end. Raises only cancellation and ConnectionError: nobody listens."""
         transition = START
+        at_once, waiting = self._AT_ONCE, self._WAITING
         try:
             while True:
-                event = await self._carry_out(transition)
-                if transition.state is State.ENDED or event is None:
+                event: Event | None = None
+                self._fate = transition.fate
+                try:
+                    # Here and not in a method of its own: whatever wakes us passes through every frame.
+                    for command in transition.commands:
+                        if command in at_once:
+                            at_once[command](self, transition)
+                        else:
+                            event = await waiting[command](self)
+                except ConnectionError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - whatever broke, the table says what follows
+                    event = self._fault(error, transition)
+                if event is None or transition.state is State.ENDED:
                     return
                 transition = TABLE[transition.state, event]
         except asyncio.CancelledError:
@@ -120,25 +108,12 @@ class Exchange:
         finally:
             self._finish()
 
-    async def _carry_out(self, transition: Transition) -> Event | None:
-        event: Event | None = None
-        self._fate = transition.fate
-        try:
-            for command in transition.commands:
-                at_once = self._AT_ONCE.get(command)
-                if at_once is None:
-                    event = await self._WAITING[command](self)
-                else:
-                    at_once(self, transition)
-        except ConnectionError:
-            raise
-        except Exception as error:
-            self._around.observer.internal_error(error)
-            if transition.state is State.ENDED:
-                raise
-            # Fail closed, and still end in one fate: whatever broke, the table says what follows.
-            return self._note(InternalError(), Event.FAULTED)
-        return event
+    def _fault(self, error: Exception, transition: Transition) -> Event:
+        """Fail closed, and still end in one fate: whatever broke, the table says what follows."""
+        self._around.observer.internal_error(error)
+        if transition.state is State.ENDED:
+            raise error
+        return self._note(InternalError(), Event.FAULTED)
 
     def _leave(self, transition: Transition, event: Event) -> None:
         """The client left, or we are stopping: only what never waits may still be done."""
@@ -231,30 +206,67 @@ class Exchange:
     async def _forward(self) -> Event:
         admitted = self._admitted
         assert admitted is not None
-        clock = self._around.clock
-        self.sighting.forwarded_s = clock.monotonic_s()
+        clock, deadlines, sighting = self._around.clock, self._around.deadlines, self.sighting
+        if self._attempts is None:
+            sighting.forwarded_s = clock.monotonic_s()
+        else:
+            self._attempts.sent(admitted)
         try:
-            self._answer = await admitted.backend.send(
+            answer = self._answer = await admitted.backend.send(
                 admitted.method,
                 admitted.path,
                 admitted.headers,
                 admitted.body,
-                first_byte_s=self._around.deadlines.first_byte_s,
+                first_byte_s=deadlines.first_byte_s,
             )
         except UpstreamError as error:
-            return self._note(error, Event.BACKEND_FAILED)
-        self.sighting.head_s = clock.monotonic_s()
-        self.sighting.status = self._answer.status
+            sighting.error = error
+            return Event.ATTEMPT_FAILED if self._goes_on(admitted, error) else Event.BACKEND_FAILED
+        sighting.head_s = clock.monotonic_s()
+        sighting.status = answer.status
+        if answer.status >= 400 and self._goes_on(admitted, answer):
+            return Event.ATTEMPT_FAILED
+        self._relayed = answer
+        if admitted.gate is not None:
+            try:
+                self._relayed = await admitted.gate.open(answer, admitted.model, idle_s=deadlines.idle_s)
+            except GatewayError as error:
+                return self._note(error, Event.BACKEND_FAILED)
         return Event.HEAD_ARRIVED
 
+    def _goes_on(self, admitted: Admitted, came_to: UpstreamError | Answer) -> bool:
+        """Tell whether an attempt has failed and there is a further one."""
+        retries = self._around.retries
+        failure = None if retries is None else retries.failure_of(came_to)
+        if retries is None or failure is None:
+            return False
+        if self._attempts is None:
+            load = Load(self._around.governor, self._asked)
+            self._attempts = Attempts(retries, load, self.sighting, admitted)
+        return self._attempts.failed(failure)
+
+    async def _back_off(self) -> Event:
+        assert self._attempts is not None
+        await self._attempts.back_off()
+        return Event.BACKED_OFF
+
+    async def _persist_attempt(self) -> Event:
+        assert self._attempts is not None
+        try:
+            self._admitted = await self._attempts.commit(self._around)
+        except GatewayError as error:
+            return self._note(error, Event.COMMIT_FAILED)
+        return Event.COMMITTED
+
     async def _relay_head(self) -> Event:
-        answer = self._answer
+        answer, admitted = self._relayed, self._admitted
         assert answer is not None
+        assert admitted is not None
         headers = own_headers(self.sighting, request_id=self._request_id)
         for name, value in relayed_response_headers(answer.headers):
             headers.append((name.decode("latin-1"), value.decode("latin-1")))
         streamed = is_event_stream(answer)
-        self._watch = watch_for(self._admitted, answer, streamed=streamed)
+        self._watch = watch_for(admitted, answer, streamed=streamed)
         if streamed:
             headers.append(("x-accel-buffering", "no"))
         length = content_length(answer)
@@ -262,7 +274,7 @@ class Exchange:
         return await self._next_chunk(answer)
 
     async def _relay_chunk(self) -> Event:
-        answer = self._answer
+        answer = self._relayed
         assert answer is not None
         data = self._chunk
         sighting = self.sighting
@@ -274,7 +286,7 @@ class Exchange:
                 sighting.first_content_s = self._around.clock.monotonic_s()
                 if self._asked is not None and self._around.governor is not None:
                     self._around.governor.first_token(self._asked)
-        elif sighting.bytes_out <= _BODY_KEPT_BYTES_MAX:
+        elif sighting.bytes_out <= BODY_KEPT_BYTES_MAX:
             self._kept.append(data)
         await self._client.send_chunk(data)
         return await self._next_chunk(answer)
@@ -282,24 +294,12 @@ class Exchange:
     async def _next_chunk(self, answer: Answer) -> Event:
         try:
             self._chunk = await answer.chunk(self._around.deadlines.idle_s)
-        except UpstreamError as error:
+        except GatewayError as error:
             return self._note(error, Event.BODY_BROKE_OFF)
-        return Event.CHUNK_ARRIVED if self._chunk else self._judge_end(answer)
-
-    def _judge_end(self, answer: Answer) -> Event:
-        """End of file is not end of stream: say whether the answer is whole."""
-        if self._watch is not None and answer.status < 400:
-            if self._watch.error_seen:
-                return Event.BACKEND_REFUSED
-            whole = self._watch.done
-        else:
-            usage, readable = read_usage_of_body(b"".join(self._kept))
-            self.sighting.usage = usage
-            whole = answer.complete or readable
-        if whole:
-            return Event.BODY_COMPLETED if answer.status < 400 else Event.BACKEND_REFUSED
-        broken = UpstreamBrokenError("the backend ended its answer without its end mark")
-        return self._note(broken, Event.BODY_BROKE_OFF)
+        if self._chunk:
+            return Event.CHUNK_ARRIVED
+        assert self._admitted is not None
+        return how_it_ended(answer, self._admitted, self._watch, self._kept, self.sighting)
 
     async def _relay_end(self) -> None:
         await self._client.send_end()
@@ -326,8 +326,10 @@ class Exchange:
     def _settle(self, transition: Transition) -> None:
         assert transition.fate is not None
         assert self._admitted is not None
-        self.sighting.fate = transition.fate
-        self._queue((self._outcome(self._admitted, transition.fate),))
+        self.sighting.fate = fate = transition.fate
+        gate = self._admitted.gate
+        calls = () if gate is None else gate.outcomes(fate)
+        self._queue((self._outcome(self._admitted, fate), *calls))
 
     def _settle_unsent(self, transition: Transition) -> None:
         assert transition.fate is not None
@@ -336,16 +338,16 @@ class Exchange:
         self._queue((*self._admitted.entries, self._outcome(self._admitted, transition.fate)))
 
     def _queue(self, entries: tuple[Entry, ...]) -> None:
-        try:
-            receipt = self._around.recorder.submit(entries, reserved=True)
-        except StoreError:
-            # The decision is on record without an outcome, and is marked unknown at the next start.
-            return
-        receipt.add_done_callback(retrieve)
+        """Nobody waits for it: where it is lost, the decision is marked unknown at the next start."""
+        with contextlib.suppress(StoreError):
+            _ = self._around.recorder.submit(entries, reserved=True)
 
     def _relay_break(self, _: Transition) -> None:
         error = self.sighting.error or UpstreamBrokenError("the gateway is stopping")
-        self._client.break_off(None if self._watch is None else error_event(openai_error(error)))
+        event = None
+        if self._watch is not None and self._admitted is not None:
+            event = self._admitted.api.error_event(error)
+        self._client.break_off(event)
 
     def _note(self, error: GatewayError, event: Event) -> Event:
         self.sighting.error = error
@@ -353,17 +355,13 @@ class Exchange:
 
     def _outcome(self, admitted: Admitted, fate: Fate) -> EventEntry:
         around = self._around
+        if self._attempts is not None:
+            self.sighting.attempts = self._attempts.told()
         data = outcome_data(self.sighting, fate, now_s=around.clock.monotonic_s(), watch=self._watch)
-        if (control := self._tell_end(fate)) is not None:
+        control = self._tell_end(fate)
+        if control is not None:
             data["control"] = control
-        return event_entry(
-            event_id=around.ids.new(),
-            decision_id=admitted.decision.decision_id,
-            tenant=admitted.tenant,
-            at_ms=around.clock.wall_ms(),
-            event_type="outcome",
-            data=data,
-        )
+        return around.event(admitted, "outcome", data, own=control is None)
 
     def _tell_end(self, fate: Fate | None) -> JSONObject | None:
         """Tell the governor how it ended, once."""
@@ -381,6 +379,8 @@ class Exchange:
             Command.PERSIST: _persist,
             Command.PERSIST_REFUSAL: _persist_refusal,
             Command.FORWARD: _forward,
+            Command.BACK_OFF: _back_off,
+            Command.PERSIST_ATTEMPT: _persist_attempt,
             Command.RELAY_HEAD: _relay_head,
             Command.RELAY_CHUNK: _relay_chunk,
             Command.RELAY_END: _relay_end,

@@ -40,6 +40,9 @@ class State(_Name):
     PERSISTING = auto()
     PERSISTING_REFUSAL = auto()
     FORWARDING = auto()
+    BACKING_OFF = auto()
+    """An attempt failed before the first byte of an answer, and there is somewhere else, or another time."""
+    PERSISTING_ATTEMPT = auto()
     RELAYING = auto()
     ENDED = auto()
 
@@ -72,6 +75,10 @@ class Event(_Name):
     """The answer is whole and says that the backend did not do it (status 400 and above)."""
     BODY_BROKE_OFF = auto()
     BACKEND_FAILED = auto()
+    """No head came, or one that says no, and there is no further attempt."""
+    ATTEMPT_FAILED = auto()
+    """As above, and there is a further attempt."""
+    BACKED_OFF = auto()
     CLIENT_LEFT = auto()
     SHUT_DOWN = auto()
     """We are stopping and the drain time is over."""
@@ -90,6 +97,10 @@ class Command(_Name):
     PERSIST_REFUSAL = auto()
     """The decision and its outcome (refused, shed or expired), in one commit."""
     FORWARD = auto()
+    BACK_OFF = auto()
+    """Wait, if at all, until the further attempt may be made."""
+    PERSIST_ATTEMPT = auto()
+    """Commit the event of the further attempt, with the digest of the bytes that it sends."""
     RELAY_HEAD = auto()
     RELAY_CHUNK = auto()
     RELAY_END = auto()
@@ -126,6 +137,11 @@ _CUT: Final = Transition(
     (Command.ABORT_BACKEND, Command.SETTLE, Command.RELAY_BREAK),
     Fate.CUT,
 )
+
+_NO_ATTEMPT: Final = Transition(State.ENDED, (Command.SETTLE, Command.ANSWER_ERROR), Fate.FAILED)
+_LEFT_BETWEEN: Final = Transition(State.ENDED, (Command.SETTLE,), Fate.CLIENT_GONE)
+_CUT_BETWEEN: Final = Transition(State.ENDED, (Command.SETTLE, Command.RELAY_BREAK), Fate.CUT)
+"""Before the first attempt and between two no backend has anything of this exchange in its hands."""
 
 _UNPROMISED: Final = Transition(State.ENDED, (Command.ANSWER_ERROR,))
 """Nothing is on record and nothing was forwarded: the caller is told, and no fate is sealed."""
@@ -168,12 +184,8 @@ TABLE: Final[Mapping[tuple[State, Event], Transition]] = MappingProxyType(
         (State.PERSISTING, Event.OVERTAKEN): _turned_away(Fate.REFUSED),
         (State.PERSISTING, Event.FAULTED): _UNPROMISED,
         # The record was queued and belongs to the store: its outcome is queued behind it.
-        (State.PERSISTING, Event.CLIENT_LEFT): Transition(State.ENDED, (Command.SETTLE,), Fate.CLIENT_GONE),
-        (State.PERSISTING, Event.SHUT_DOWN): Transition(
-            State.ENDED,
-            (Command.SETTLE, Command.RELAY_BREAK),
-            Fate.CUT,
-        ),
+        (State.PERSISTING, Event.CLIENT_LEFT): _LEFT_BETWEEN,
+        (State.PERSISTING, Event.SHUT_DOWN): _CUT_BETWEEN,
         (State.PERSISTING_REFUSAL, Event.COMMITTED): Transition(State.ENDED, (Command.ANSWER_REFUSAL,)),
         (State.PERSISTING_REFUSAL, Event.COMMIT_FAILED): _UNPROMISED,
         (State.PERSISTING_REFUSAL, Event.FAULTED): _UNPROMISED,
@@ -181,9 +193,24 @@ TABLE: Final[Mapping[tuple[State, Event], Transition]] = MappingProxyType(
         (State.PERSISTING_REFUSAL, Event.SHUT_DOWN): Transition(State.ENDED),
         (State.FORWARDING, Event.HEAD_ARRIVED): Transition(State.RELAYING, (Command.RELAY_HEAD,)),
         (State.FORWARDING, Event.BACKEND_FAILED): _NO_ANSWER,
+        (State.FORWARDING, Event.ATTEMPT_FAILED): Transition(
+            State.BACKING_OFF, (Command.ABORT_BACKEND, Command.BACK_OFF)
+        ),
         (State.FORWARDING, Event.FAULTED): _NO_ANSWER,
         (State.FORWARDING, Event.CLIENT_LEFT): _LEFT,
         (State.FORWARDING, Event.SHUT_DOWN): _CUT,
+        (State.BACKING_OFF, Event.BACKED_OFF): Transition(
+            State.PERSISTING_ATTEMPT, (Command.PERSIST_ATTEMPT,)
+        ),
+        (State.BACKING_OFF, Event.FAULTED): _NO_ATTEMPT,
+        (State.BACKING_OFF, Event.CLIENT_LEFT): _LEFT_BETWEEN,
+        (State.BACKING_OFF, Event.SHUT_DOWN): _CUT_BETWEEN,
+        (State.PERSISTING_ATTEMPT, Event.COMMITTED): Transition(State.FORWARDING, (Command.FORWARD,)),
+        # The decision is on record and an attempt was made: nothing more is sent, and it has its fate.
+        (State.PERSISTING_ATTEMPT, Event.COMMIT_FAILED): _NO_ATTEMPT,
+        (State.PERSISTING_ATTEMPT, Event.FAULTED): _NO_ATTEMPT,
+        (State.PERSISTING_ATTEMPT, Event.CLIENT_LEFT): _LEFT_BETWEEN,
+        (State.PERSISTING_ATTEMPT, Event.SHUT_DOWN): _CUT_BETWEEN,
         (State.RELAYING, Event.CHUNK_ARRIVED): Transition(State.RELAYING, (Command.RELAY_CHUNK,)),
         (State.RELAYING, Event.BODY_COMPLETED): Transition(
             State.ENDED,
@@ -205,7 +232,7 @@ TABLE: Final[Mapping[tuple[State, Event], Transition]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """One way through the table, loops taken at most once."""
+    """One way through the table, each of its rows taken at most once: loops, and a second attempt, once."""
 
     events: tuple[Event, ...]
     commands: tuple[Command, ...]
@@ -214,17 +241,18 @@ class Path:
 
 def paths() -> Iterator[Path]:
     """Yield every way from start to end, so that a test can assert over all of them."""
-    pending = [(START.state, Path((), START.commands, ()))]
+    none: frozenset[tuple[State, Event]] = frozenset()
+    pending = [(START.state, none, Path((), START.commands, ()))]
     while pending:
-        state, path = pending.pop()
+        state, taken, path = pending.pop()
         if state is State.ENDED:
             yield path
             continue
-        for (origin, event), transition in TABLE.items():
-            if origin is state and not (transition.state is state and event in path.events):
+        for row, transition in TABLE.items():
+            if row[0] is state and row not in taken:
                 fates = () if transition.fate is None else (transition.fate,)
-                longer = Path((*path.events, event), path.commands + transition.commands, path.fates + fates)
-                pending.append((transition.state, longer))
+                longer = Path((*path.events, row[1]), path.commands + transition.commands, path.fates + fates)
+                pending.append((transition.state, taken | {row}, longer))
 
 
 def mermaid() -> str:

@@ -37,6 +37,8 @@ class Finding(StrEnum):
     FIRST_SEEN = "first_seen"
     CHANGED = "changed"
     ACCEPTED = "accepted"
+    OVERSIZED = "oversized"
+    ANSWER_UNREADABLE = "answer_unreadable"
 
 
 @cache

@@ -6,10 +6,12 @@ goes on as if nobody governed.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from gateway.kernel.errors import ExpiredError, LoadError, ShedError
 from gateway.kernel.types import Fate, JSONObject
 from gateway.pipeline.exchange import Event
-from gateway.pipeline.ports import Asked, Ending, Governor, Terms, Watch
+from gateway.pipeline.ports import Asked, Ending, Governor, Headers, Terms, Watch
 from gateway.pipeline.sighting import Observer, Sighting
 
 TURNED_AWAY = {"shed": Event.SHED, "expired": Event.EXPIRED}
@@ -83,6 +85,23 @@ class FailOpen:
         """Say that the first content went by."""
         with self._net:
             self._governor.first_token(asked.ticket)
+
+    def headers(self, asked: Asked) -> Headers | None:
+        """Return the headers of a further attempt, or None where those that there are must do."""
+        with self._net:
+            return self._governor.headers(asked)
+        return None
+
+    def detour(self, asked: Asked, without: Collection[str]) -> Terms | None:
+        """Return the terms of another model, or None where there is none."""
+        with self._net:
+            return self._governor.detour(asked, without)
+        return None
+
+    def diverted(self, asked: Asked, terms: Terms, ending: Ending) -> None:
+        """Say that another model serves it."""
+        with self._net:
+            self._governor.diverted(asked, terms, ending)
 
     def ended(self, asked: Asked, ending: Ending) -> JSONObject | None:
         """Say how it ended; return prediction against observation, where there is any."""

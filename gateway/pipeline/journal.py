@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from gateway.engine.decide import Decision
-from gateway.kernel.canon import canonical_bytes
+from gateway.kernel.canon import canonical_bytes, own_bytes
 from gateway.kernel.clock import Clock, rfc3339
 from gateway.kernel.errors import StoreError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import JSONObject, Tenant
 from gateway.records.types import ControlEntry, DecisionEntry, EventEntry
-from gateway.store.port import Receipt, Store
+from gateway.store.port import Store
+
+ATTEMPT: Final = "attempt"
+"""`data.kind` of the note that is committed before a further attempt (contract A11 has four event types)."""
 
 
 def decision_entry(
@@ -53,12 +56,13 @@ def event_entry(
     at_ms: int,
     event_type: str,
     data: JSONObject,
+    own: bool = False,
 ) -> EventEntry:
-    """Return the entry that keeps an event of a decision."""
+    """Return the entry that keeps an event of a decision; `own` data is what `canon.own_bytes` takes."""
     # Ids, instants and types are ASCII without escapes: only the data needs the canonical writer.
     body = b'{"at":"%b","data":%b,"decision_id":"%b","event_id":"%b","type":"%b"}' % (
         rfc3339(at_ms).encode(),
-        canonical_bytes(data),
+        own_bytes(data) if own else canonical_bytes(data),
         decision_id.encode(),
         event_id.encode(),
         event_type.encode(),
@@ -84,14 +88,5 @@ class ControlJournal:
     def note(self, kind: str, body: Mapping[str, Any]) -> None:
         """Queue one record; nobody waits for it, and a store that is down says so by its readiness."""
         entry = ControlEntry(self._ids.new(), self._clock.wall_ms(), kind, canonical_bytes(body))
-        try:
-            receipt = self._store.submit((entry,), reserved=True)
-        except StoreError:
-            return
-        receipt.add_done_callback(retrieve)
-
-
-def retrieve(receipt: asyncio.Future[Receipt]) -> None:
-    """Take note of a failed commit that nobody waits for, so that the loop does not complain."""
-    if not receipt.cancelled():
-        receipt.exception()
+        with contextlib.suppress(StoreError):
+            _ = self._store.submit((entry,), reserved=True)

@@ -6,7 +6,7 @@ traffic becomes a DecisionRequest). It is made by us and therefore valid as made
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeAlias
 
@@ -19,7 +19,8 @@ from gateway.kernel.ids import IdSource
 from gateway.kernel.types import JSONObject, Tenant
 from gateway.live import Live, Snapshot
 from gateway.pipeline.journal import decision_entry
-from gateway.pipeline.ports import Admitted, Asked, Backend, Terms
+from gateway.pipeline.ports import Admitted, Asked, Backend, Further, Headers, Terms
+from gateway.pipeline.retry import Repeats
 from gateway.records.types import DecisionEntry
 from gateway.wire.headers import forwarded_request_headers
 from gateway.wire.openai import LlmRequest, Operation, read_llm_request, read_steering
@@ -29,8 +30,8 @@ from gateway.wire.rewrite import with_members
 class Catalogue(Protocol):
     """Which backend serves a model."""
 
-    def backend_of(self, model: str) -> Backend | None:
-        """Return the backend that serves `model`, or None where nobody does."""
+    def backend_of(self, model: str, excluding: Collection[str] = ()) -> Backend | None:
+        """Return the backend that serves `model` now, none of those left out; None where nobody does."""
         ...
 
     @property
@@ -61,8 +62,8 @@ _GOVERNED: Final = frozenset({Operation.CHAT, Operation.COMPLETION})
 _INTENT_HEADER: Final = b"x-lumyn-intent"
 
 
-_Case: TypeAlias = tuple[LlmRequest | None, JSONObject, Snapshot, int]
-"""What a decision was made from, to make it again under a plan: facts, request, snapshot, instant.
+_Case: TypeAlias = tuple[LlmRequest | None, JSONObject, Snapshot, int, bytes]
+"""What a decision was made from, to make it again under a plan: facts, request, snapshot, instant, body.
 
 A bare tuple, because every request makes one and few are planned.
 """
@@ -77,6 +78,7 @@ class LlmJudge:
         "_headers",
         "_operation",
         "_path",
+        "_planned",
         "_principal",
         "_request_id",
         "_traceparent",
@@ -101,6 +103,7 @@ class LlmJudge:
         self._request_id = request_id
         self._traceparent = traceparent
         self._case: _Case | None = None
+        self._planned: JSONObject | None = None
 
     def decide(self, body: bytes) -> Admitted:
         """Return the decided request.
@@ -126,8 +129,9 @@ class LlmJudge:
             advice=snapshot.advise(request),
             settings=snapshot.engine,
             stamp=Stamp(bench.ids.new(), at_ms),
+            own=True,
         )
-        self._case = (facts, request, snapshot, at_ms)
+        self._case = (facts, request, snapshot, at_ms, body)
         model = None if facts is None else facts.model
         return Admitted(
             decision=decision,
@@ -140,6 +144,7 @@ class LlmJudge:
             headers=self._forwarded(),
             body=body,
             model=model,
+            onward=None if facts is None else self,
         )
 
     def asked(self, admitted: Admitted, *, arrived_s: float) -> Asked | None:
@@ -147,7 +152,7 @@ class LlmJudge:
         facts = None if self._case is None else self._case[0]
         if facts is None or self._operation not in _GOVERNED:
             return None
-        steering = read_steering(admitted.body)
+        steering = read_steering(self._operation, admitted.body)
         named = [value for name, value in self._headers if name.lower() == _INTENT_HEADER]
         return Asked(
             ticket=admitted.decision.decision_id,
@@ -172,14 +177,18 @@ class LlmJudge:
         their digest stands beside the plan, so that what was judged is what is forwarded.
         """
         assert self._case is not None
-        facts, asked, snapshot, at_ms = self._case
+        facts, asked, snapshot, at_ms, _ = self._case
         assert facts is not None
         goes = terms.turn == "admitted"
+        backend = admitted.backend
+        if goes and terms.model != admitted.model:
+            backend = self._bench.catalogue.backend_of(terms.model) or backend
         body = with_members(admitted.body, terms.fields) if goes and terms.fields else admitted.body
         control = dict(terms.control)
         if body is not admitted.body:
             control["sent_digest"] = sha256_digest(body)
-        request = {**asked, "evidence": asked["evidence"] | _planned_evidence(terms, goes=goes)}
+        request = _addressed(asked, backend.name, _planned_evidence(terms, goes=goes))
+        self._planned = request
         decision = decide(
             request,
             policies=snapshot.policies,
@@ -188,22 +197,74 @@ class LlmJudge:
             stamp=Stamp(admitted.decision.decision_id, at_ms),
             extensions={"control": control},
         )
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in terms.headers]
         return replace(
             admitted,
             decision=decision,
             entries=(self._entry(decision, admitted.tenant, facts.model, at_ms),),
-            backend=self._serving(terms.model, admitted.backend) if goes else admitted.backend,
-            headers=(*admitted.headers, *headers) if goes else admitted.headers,
+            backend=backend,
+            headers=(*admitted.headers, *_raw(terms.headers)) if goes else admitted.headers,
             body=body,
             model=terms.model if goes else admitted.model,
             actions=terms.actions,
             reason=terms.reason,
         )
 
-    def _serving(self, model: str, asked: Backend) -> Backend:
-        """Return who serves the planned model; whom the request asked for where nobody else is known."""
-        return self._bench.catalogue.backend_of(model) or asked
+    # --- further attempts ------------------------------------------------------------------------
+
+    @property
+    def repeats(self) -> Repeats:
+        """A generation has no effect but its cost."""
+        return Repeats.FREELY
+
+    def again(self, admitted: Admitted, headers: Headers | None) -> Admitted:
+        """Return the same request for the same backend."""
+        if headers is None:
+            return admitted
+        return replace(admitted, headers=(*self._forwarded(), *_raw(headers)))
+
+    def elsewhere(
+        self, admitted: Admitted, excluding: Collection[str], headers: Headers | None
+    ) -> Further | None:
+        """Return the same request for another backend of its model; None where none is permitted."""
+        assert self._case is not None
+        asked = self._case[1] if self._planned is None else self._planned
+        return self._permitted(self.again(admitted, headers), asked, admitted.model, excluding)
+
+    def instead(self, admitted: Admitted, terms: Terms, excluding: Collection[str]) -> Further | None:
+        """Return the request as these terms change it; None where no backend of their model is permitted."""
+        assert self._case is not None
+        _, asked, _, _, body = self._case
+        changed = replace(
+            admitted,
+            headers=(*self._forwarded(), *_raw(terms.headers)),
+            body=with_members(body, terms.fields) if terms.fields else body,
+            model=terms.model,
+            actions=terms.actions,
+            reason=terms.reason,
+        )
+        request = asked | {"evidence": asked["evidence"] | _planned_evidence(terms, goes=True)}
+        return self._permitted(changed, request, terms.model, excluding)
+
+    def _permitted(
+        self, admitted: Admitted, asked: JSONObject, model: str | None, excluding: Collection[str]
+    ) -> Further | None:
+        """Choose a backend to which the policy lets it go, under the snapshot and the instant on record."""
+        assert self._case is not None
+        _, _, snapshot, at_ms, _ = self._case
+        passed_over = set(excluding)
+        while (backend := self._bench.catalogue.backend_of(model or _NO_MODEL, passed_over)) is not None:
+            request = _addressed(asked, backend.name, {})
+            decision = decide(
+                request,
+                policies=snapshot.policies,
+                advice=snapshot.advise(request),
+                settings=snapshot.engine,
+                stamp=Stamp(admitted.decision.decision_id, at_ms),
+            )
+            if decision.forwardable:
+                return Further(replace(admitted, backend=backend), _told(decision))
+            passed_over.add(backend.name)
+        return None
 
     def _entry(self, decision: Decision, tenant: Tenant, model: str | None, at_ms: int) -> DecisionEntry:
         return decision_entry(
@@ -280,6 +341,27 @@ def _evidence(facts: LlmRequest | None) -> JSONObject:
     if facts.max_tokens is not None:
         evidence["max_tokens"] = facts.max_tokens
     return evidence
+
+
+def _addressed(asked: JSONObject, system: str, evidence: JSONObject) -> JSONObject:
+    """Return a request with more evidence, for another system."""
+    action = asked["action"]
+    target = action["target"] | {"system": system}
+    return asked | {"action": action | {"target": target}, "evidence": asked["evidence"] | evidence}
+
+
+def _told(decision: Decision) -> JSONObject:
+    """Return what the event of an attempt says of the decision about it."""
+    return {
+        "verdict": decision.verdict.value,
+        "reason_codes": list(decision.reason_codes),
+        "policy_hash": decision.policy_hash,
+        "inputs_digest": decision.inputs_digest,
+    }
+
+
+def _raw(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
 def _planned_evidence(terms: Terms, *, goes: bool) -> JSONObject:

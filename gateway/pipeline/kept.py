@@ -15,7 +15,7 @@ from gateway.kernel.clock import Clock
 from gateway.kernel.errors import ConflictError, InvalidRequestError, NotFoundError, StoreUnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import JSON, JSONObject, Scope
-from gateway.pipeline.journal import event_entry
+from gateway.pipeline.journal import ATTEMPT, event_entry
 from gateway.pipeline.remember import WITHDRAW, MemoryFeed, labelled, read_label, withdrawn
 from gateway.records.approvals import KIND as APPROVAL
 from gateway.records.types import DecisionEntry, EventEntry, MemoryEntry
@@ -23,7 +23,7 @@ from gateway.store.port import Store
 
 _APPROVAL_HINT = "approve or deny on /admin/approvals, or with `lumyn approvals`"
 EVENT_TYPES = frozenset({"outcome", "label", "note", "override"})
-"""The four types of the contract; approvals are overrides with a kind."""
+"""The four types of the contract; approvals are overrides with a kind, attempts are notes with one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,8 @@ class KeptDecisions:
             raise InvalidRequestError(
                 "nobody approves by an event", pointer="/data/kind", hint=_APPROVAL_HINT
             )
+        if event_type == "note" and data.get("kind") == ATTEMPT:
+            raise InvalidRequestError("whoever forwards records its attempts", pointer="/data/kind")
         kept = await self._store.decision(scope, decision_id)
         if kept is None:
             raise NotFoundError("not found")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from gateway.engine.decide import Decision
 from gateway.kernel.errors import ClaimTakenError, GatewayError
-from gateway.kernel.types import JSONObject, Tenant
+from gateway.kernel.hot import hot_dataclass
+from gateway.kernel.types import Fate, JSONObject, Tenant
+from gateway.pipeline.retry import Repeats
 from gateway.records.types import Entry
 from gateway.store.claims import ClaimStep
 from gateway.store.port import Receipt
+from gateway.wire.api import CHAT, Api
+
+Headers: TypeAlias = Sequence[tuple[str, str]]
 
 
 class Recorder(Protocol):
@@ -93,6 +98,22 @@ class Watch(Protocol):
 
     def feed(self, chunk: bytes) -> None:
         """Look at the next bytes."""
+        ...
+
+
+class AnswerGate(Protocol):
+    """What stands between a backend's answer and the client: tool calls are judged before they go on."""
+
+    async def open(self, answer: Answer, model: str | None, *, idle_s: float) -> Answer:
+        """Return the answer as it may go on. Its `chunk` may raise any GatewayError.
+
+        An answer that is not streamed is read to its end and judged first. Raises GatewayError where
+        nothing of it may go on: nothing has been sent then.
+        """
+        ...
+
+    def outcomes(self, fate: Fate) -> tuple[Entry, ...]:
+        """Return the ends of the calls that were permitted, given that of the answer which carried them."""
         ...
 
 
@@ -192,9 +213,47 @@ class Admitted:
     """What is claimed in the commit of the decision."""
     overtaken: Callable[[ClaimTakenError], Admitted] | None = None
     """What it becomes where another claimed first: a refusal, decided again under the same id."""
+    api: Api = CHAT
+    """How its API says errors, ends and token counts."""
+    gate: AnswerGate | None = None
+    """What judges the tool calls in its answer; None relays the answer as it comes."""
+    onward: Onward | None = None
+    """Who knows where else it may go; None where one attempt is all there is."""
 
 
 @dataclass(frozen=True, slots=True)
+class Further:
+    """What a further attempt would be: the request as it would be sent now, and how that was judged."""
+
+    admitted: Admitted
+    judged: JSONObject | None = None
+    """The decision about it, where it is not the one on record: what goes elsewhere is judged anew."""
+
+
+class Onward(Protocol):
+    """Where a request may go whose attempt has failed. What it returns is judged by the policy on record."""
+
+    @property
+    def repeats(self) -> Repeats:
+        """What a repetition does."""
+        ...
+
+    def elsewhere(
+        self, admitted: Admitted, excluding: Collection[str], headers: Headers | None
+    ) -> Further | None:
+        """Return the same request for another backend than these, with fresh headers of the governor."""
+        ...
+
+    def instead(self, admitted: Admitted, terms: Terms, excluding: Collection[str]) -> Further | None:
+        """Return the request for another model, under these terms."""
+        ...
+
+    def again(self, admitted: Admitted, headers: Headers | None) -> Admitted:
+        """Return the same request for the same backend."""
+        ...
+
+
+@hot_dataclass(frozen=True, slots=True)
 class Asked:
     """What a governor is told of a permitted request: names and counts, no text."""
 
@@ -277,7 +336,7 @@ class Terms(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Ending:
     """How an admitted request ended, for the governor."""
 
@@ -304,6 +363,18 @@ class Governor(Protocol):
 
     def first_token(self, ticket: str) -> None:
         """The first content of an admitted request went by."""
+        ...
+
+    def headers(self, asked: Asked) -> Headers:
+        """Return the headers of an admitted request as they are to be now, for a further attempt."""
+        ...
+
+    def detour(self, asked: Asked, without: Collection[str]) -> Terms | None:
+        """Return the terms under which another model than these may serve it at once; None for none."""
+        ...
+
+    def diverted(self, asked: Asked, terms: Terms, ending: Ending) -> None:
+        """Take note that it goes that way, and how the attempt before ended."""
         ...
 
     def ended(self, ticket: str, ending: Ending) -> JSONObject | None:

@@ -8,7 +8,6 @@ from typing import Protocol
 from gateway.kernel.errors import GatewayError, RefusedError
 from gateway.kernel.types import Fate, JSONObject, Verdict
 from gateway.pipeline.ports import Admitted, Answer, Watch
-from gateway.wire.sse import StreamWatch
 
 
 @dataclass(slots=True)
@@ -27,6 +26,16 @@ class Sighting:
     fate: Fate | None = None
     error: GatewayError | None = None
     admitted: Admitted | None = None
+    attempt: int = 1
+    attempts: list[JSONObject] | None = None
+    """Each attempt, where there was more than one; filled in for the outcome."""
+
+    def goes_on(self, admitted: Admitted) -> Admitted:
+        """Begin a further attempt: what the one before came to is not what the exchange comes to."""
+        self.admitted = admitted
+        self.attempt += 1
+        self.error = self.status = self.head_s = None
+        return admitted
 
 
 class Observer(Protocol):
@@ -47,6 +56,7 @@ def outcome_data(sighting: Sighting, fate: Fate, *, now_s: float, watch: Watch |
     admitted = sighting.admitted
     facts: JSONObject = {
         "answer": None if watch is None else watch.findings,
+        "attempts": sighting.attempts,
         "backend": admitted.backend.name if admitted is not None and sent is not None else None,
         "bytes_out": sighting.bytes_out or None,
         "duration_us": micros(sighting.began_s, now_s),
@@ -73,6 +83,8 @@ def own_headers(sighting: Sighting, *, request_id: str) -> list[tuple[str, str]]
         headers.append(("x-lumyn-model", _printable(admitted.model)))
     if admitted.actions:
         headers.append(("x-lumyn-actions", ",".join(admitted.actions)))
+    if sighting.attempt > 1:
+        headers.append(("x-lumyn-attempts", str(sighting.attempt)))
     if (overhead_us := micros(sighting.began_s, sighting.forwarded_s)) is not None:
         headers.append(("x-lumyn-overhead-ms", f"{overhead_us / 1000:.3f}"))
     return headers
@@ -113,11 +125,12 @@ def content_length(answer: Answer) -> int | None:
     return None
 
 
-def watch_for(admitted: Admitted | None, answer: Answer, *, streamed: bool) -> Watch | None:
-    """Return what looks at an answer: as the request's own protocol has it, else for streams alone."""
-    if admitted is not None and admitted.watch is not None:
+def watch_for(admitted: Admitted, answer: Answer, *, streamed: bool) -> Watch | None:
+    """Return what looks at an answer: as the request's own protocol has it, else its API's for streams."""
+    if admitted.watch is not None:
         return admitted.watch(answer)
-    return StreamWatch() if streamed else None
+    make = admitted.api.watch if streamed else None
+    return None if make is None else make()
 
 
 def is_event_stream(answer: Answer) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from gateway.listener.client import HttpClient
 from gateway.listener.router import Handler, Route
-from gateway.pipeline.drive import Exchange, Surroundings
+from gateway.pipeline.drive import Exchange
 from gateway.pipeline.judge import Bench, LlmJudge
+from gateway.pipeline.surroundings import Surroundings
 from gateway.wire.errors import openai_error_body
 from gateway.wire.headers import clean_request_id
 from gateway.wire.openai import Operation
@@ -35,7 +36,7 @@ class OpenAiProxy:
         return Route(method, path, handler, openai_error_body, self._body_bytes_max)
 
     def _handler(self, operation: Operation) -> Handler:
-        async def handle(client: HttpClient) -> None:
+        def handle(client: HttpClient) -> Awaitable[None]:
             principal = self._bench.live.snapshot.keys.principal(client.header("authorization"))
             judge = LlmJudge(
                 self._bench,
@@ -46,6 +47,7 @@ class OpenAiProxy:
                 request_id=client.request_id,
                 traceparent=clean_request_id(client.header("traceparent")),
             )
-            await Exchange(client, judge, self._around, request_id=client.request_id).run()
+            # Handed out and not awaited here: whatever wakes an exchange passes through every frame.
+            return Exchange(client, judge, self._around, request_id=client.request_id).run()
 
         return handle

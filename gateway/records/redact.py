@@ -60,9 +60,10 @@ def redact_request(request: JSONObject, floor: str = DEFAULT_PROFILE) -> JSONObj
     """
     context: JSONObject = request["context"]
     profile = effective_profile(context.get("redaction", {}).get("profile"), floor)
-    kept = {name: value for name, value in context.items() if name != "inline"}
+    kept = dict(context)
     removed: list[str] = []
     if "inline" in context:
+        del kept["inline"]
         if context["mode"] == "inline":
             kept["inline"] = _redact_inline(context["inline"], profile, removed)
         else:

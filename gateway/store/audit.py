@@ -67,6 +67,11 @@ class Part:
     lasts: dict[str, tuple[int, int, bytes]] = field(default_factory=dict)
     """Of each writer's last entry: position, seq, link."""
 
+    def reached(self, before: int) -> int:
+        """Return the position of the last row that was looked at, or `before` where none was."""
+        lasts = (position for position, _, _ in self.lasts.values())
+        return max((before, *lasts, *(fault.position for fault in self.faults)))
+
 
 def check_rows(
     part: Part, rows: Iterable[Sequence[Any]], writers: Mapping[int, str], anchored: Anchored
@@ -106,8 +111,8 @@ def check_sealed(
 
 
 def _check(part: Part, row: Sequence[Any], writer: str, anchored: Mapping[tuple[str, int], bytes]) -> None:
-    position, _, seq, stored_link, *columns = row
-    entry_id, body = str(columns[1]), columns[-1]
+    position, seq, stored_link, columns = row[0], row[2], row[3], row[4:]
+    entry_id, body = str(columns[1]), columns[17]
     try:
         entry_header = header_of(columns)
         contradiction = _contradiction(columns)
@@ -119,23 +124,26 @@ def _check(part: Part, row: Sequence[Any], writer: str, anchored: Mapping[tuple[
     before = part.lasts.get(writer)
     if before is None:
         part.firsts[writer] = (position, seq, entry_id, stored_link, entry_header, body)
-    else:
-        what = _misfit(before[1], before[2], seq, stored_link, entry_header, body)
-        if what:
-            part.faults.append(Fault(position, writer, seq, entry_id, what))
+    elif what := _misfit(before[1], before[2], seq, stored_link, entry_header, body):
+        part.faults.append(Fault(position, writer, seq, entry_id, what))
     if contradiction is not None:
         part.faults.append(
             Fault(position, writer, seq, entry_id, f"column and body disagree: {contradiction}")
         )
-    if anchored.get((writer, seq), stored_link) != stored_link:
+    if anchored and anchored.get((writer, seq), stored_link) != stored_link:
         part.faults.append(Fault(position, writer, seq, entry_id, "not the record that was anchored"))
     part.lasts[writer] = (position, seq, stored_link)
 
 
 def _contradiction(columns: Sequence[Any]) -> str | None:
     """Return the column that contradicts the body, where there is one."""
-    if columns[0] == "decision" and plainly_agrees(columns[17], *columns[1:3], *columns[4:8], *columns[9:11]):
-        return None
+    if columns[0] == "decision":
+        _, entry_id, tenant, _, action_type, verdict, codes, policy_hash, _, correlation_id, key, *_ = columns
+        body = columns[17]
+        if plainly_agrees(
+            body, entry_id, tenant, action_type, verdict, codes, policy_hash, correlation_id, key
+        ):
+            return None
     return disagreement(entry_of(columns))
 
 

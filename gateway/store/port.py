@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from gateway.kernel.hot import hot_dataclass
 from gateway.kernel.types import EveryTenant, Scope, Tenant
 from gateway.records.proof import Proof
 from gateway.records.types import (
@@ -32,7 +33,7 @@ CONTROL_RECORDS_MAX: Final = 1_000
 """Control records in one read: an option table has some 2 kB, an epoch with its intents some 20."""
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Receipt:
     """Proof that a group of entries is durable: who wrote them, and the sequence of the first and last."""
 
@@ -113,12 +114,16 @@ class Store(Protocol):
 
         `reserved` entries end what was admitted before (outcomes): they pass the bound of the queue,
         because there are never more of them than admitted decisions, and refusing them would lose a fate.
+        Nobody need wait for them: a future that fails unheard complains to nobody.
+        They outlive an outage: those of a batch that failed, and those that come while the store is down,
+        are committed when it is back, up to the bound of the queue. Where the failure is final they are
+        refused as everything is, and the next start marks their decisions unknown.
 
-        Raises `StoreBusyError` when the queue is full and `StoreUnavailableError` when the store has
-        failed, both at once. The future raises `StoreUnavailableError` where the commit failed, and
-        `DuplicateKeyError` where a DecisionEntry's `(tenant, request_key)` is taken: then nothing of
-        this group was stored, and the others of its batch are not touched. Cancelling the future
-        does not cancel the write.
+        Raises `StoreBusyError` when the queue is full, `StoreUnavailableError` when the store has failed
+        and `InvalidRequestError` for what no database could hold, all at once. The future raises
+        `StoreUnavailableError` where the commit failed, and `DuplicateKeyError` where a DecisionEntry's
+        `(tenant, request_key)` is taken: then nothing of this group was stored, and the others of its
+        batch are not touched. Cancelling the future does not cancel the write.
         """
         ...
 

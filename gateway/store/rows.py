@@ -7,12 +7,13 @@ to a database.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import orjson
 
+from gateway.kernel.bounds import STORE_COLUMN_BYTES_MAX
 from gateway.kernel.errors import InvalidRequestError
+from gateway.kernel.hot import hot_dataclass
 from gateway.kernel.types import Tenant
 from gateway.records.chain import header
 from gateway.records.types import ControlEntry, DecisionEntry, Entry, EventEntry, MemoryEntry, PolicyEntry
@@ -48,7 +49,7 @@ ENTRY_LIST: Final = ", ".join(ENTRY_COLUMNS)
 """For SELECT: gives rows that `entry_of` reads."""
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class Sealed:
     """An entry that is ready to be stored: nothing about it can fail any more but the storing."""
 
@@ -78,6 +79,11 @@ class Sealed:
         return None if self.row[10] is None else str(self.row[10])
 
     @property
+    def decision_id(self) -> str | None:
+        """The decision that it is an event of, where it is one."""
+        return None if self.row[13] is None else str(self.row[13])
+
+    @property
     def body(self) -> bytes:
         """The canonical bytes."""
         body: bytes = self.row[17]
@@ -99,7 +105,22 @@ def seal(entry: Entry) -> Sealed:
     row = row_of(entry)
     if b"\\u0000" in entry_header and any(isinstance(value, str) and "\x00" in value for value in row):
         raise InvalidRequestError(f"{entry.kind} {entry.entry_id!r} holds a NUL, which no column can store")
+    if len(entry_header) > STORE_COLUMN_BYTES_MAX:
+        _refuse_long_columns(row)
     return Sealed(row, entry_header)
+
+
+def _refuse_long_columns(row: Row) -> None:
+    """Raise `InvalidRequestError` where a text is too long for PostgreSQL to index it."""
+    for name, value in zip(ENTRY_COLUMNS, row, strict=True):
+        if isinstance(value, str) and name != "reason_codes":
+            length = len(value.encode())
+            if length > STORE_COLUMN_BYTES_MAX:
+                raise InvalidRequestError(
+                    f"the {name} of this {row[0]} has {length:,} bytes, at most {STORE_COLUMN_BYTES_MAX:,} "
+                    "can be stored",
+                    hint="shorten it",
+                )
 
 
 def row_of(entry: Entry) -> Row:
@@ -219,6 +240,6 @@ def header_of(row: Sequence[Any]) -> bytes:
             fields, unused = (row[0], row[1], row[3], row[14]), (row[2], *row[4:14], *row[15:17])
         case kind:
             raise ValueError(f"no such kind of entry: {kind!r}")
-    if any(value is not None for value in unused):
+    if unused.count(None) != len(unused):
         raise ValueError(f"a column is set that no {row[0]} has")
     return orjson.dumps(fields)

@@ -41,7 +41,7 @@ from gateway.store.port import (
 )
 from gateway.store.proof import sqlite_proof
 from gateway.store.rows import seal
-from gateway.store.sqlite_commit import STATEMENTS_CACHED, SqliteLedger
+from gateway.store.sqlite_commit import NO_SPACE, STATEMENTS_CACHED, SqliteLedger
 from gateway.store.sqlite_driver import SqliteDriver, hold_open, run
 from gateway.store.sqlite_schema import migrate
 from gateway.store.unknown import sweep
@@ -283,6 +283,6 @@ def _setup_error(path: Path, error: sqlite3.Error) -> StoreSetupError:
         "SQLITE_NOTADB": "the file is no SQLite database: give storage.url a path of its own",
         "SQLITE_BUSY": "another process holds a lock on it: find it with `fuser`",
         "SQLITE_READONLY": "allow writing to the file and its directory",
-        "SQLITE_FULL": "free some disk space",
+        **dict.fromkeys(NO_SPACE, "free some disk space"),
     }.get(name, "run `lumyn verify` on a copy of it")
     return StoreSetupError(f"cannot open {path}: {error}", hint=hint)

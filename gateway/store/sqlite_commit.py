@@ -24,7 +24,9 @@ ROWS_MAX: Final = 64
 """Rows in one statement. One statement is kept prepared for each count up to this one: about 1 MB."""
 STATEMENTS_CACHED: Final = ROWS_MAX + 16
 
-_RECOVERABLE: Final = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR_WRITE")
+NO_SPACE: Final = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
+"""No room: in the database or its WAL, under a file limit or quota, and where the index of the WAL grows."""
+_RECOVERABLE: Final = (*NO_SPACE, "SQLITE_BUSY", "SQLITE_LOCKED")
 """After these (and their extended codes) SQLite has rolled back and no flush has failed: the same write may
 be tried again later. A short or refused write (file limit, quota) is written whole again, unlike a flush."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from gateway.kernel.errors import RecordError
 from gateway.store.anchor import Head, anchor_path, furthest, read_anchors
@@ -74,19 +74,12 @@ def verify_sqlite(
 def check_span(path: Path, writers: Mapping[int, str], anchored: Anchored, span: tuple[int, int]) -> Part:
     """Check the entries from `span[0]` up to but not `span[1]`, each against the one before it here."""
     part = Part()
-    position = span[0] - 1
-
-    def rows(connection: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
-        nonlocal position
-        for row in connection.execute(_ROWS, span):
-            position = row[0]
-            yield row
-
     try:
         with contextlib.closing(_open(path)) as connection:
-            check_rows(part, rows(connection), writers, anchored)
+            check_rows(part, connection.execute(_ROWS, span), writers, anchored)
     except (sqlite3.Error, ValueError) as error:
-        part.faults.append(Fault(position + 1, "unknown", -1, "", f"the file is damaged here: {error}"))
+        position = part.reached(span[0] - 1) + 1
+        part.faults.append(Fault(position, "unknown", -1, "", f"the file is damaged here: {error}"))
     return part
 
 

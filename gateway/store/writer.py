@@ -28,6 +28,7 @@ from gateway.kernel.bounds import (
 from gateway.kernel.clock import Clock
 from gateway.kernel.errors import GatewayError, StoreBusyError, StoreUnavailableError
 from gateway.store.claims import ClaimStep
+from gateway.store.outage import belongs_to_lost, spare
 from gateway.store.port import Receipt, StoreHealth
 from gateway.store.rows import Sealed
 
@@ -105,6 +106,7 @@ class GroupWriter:
         self._fatal = False
         self._closing = False
         self._batch: Sequence[Group] = ()
+        self._lost: set[str] = set()
         self._chores: asyncio.TimerHandle | None = None
         self._chores_due = False
         self._wake: asyncio.Future[None] | None = None
@@ -119,7 +121,7 @@ class GroupWriter:
     ) -> asyncio.Future[Receipt]:
         """Queue a group; see `Store.submit` for what it promises and raises."""
         if self._reason or self._closing:
-            raise self._unavailable()
+            return self._keep(entries, steps, reserved=reserved)
         if self._queued + len(entries) > STORE_QUEUE_MAX and not reserved:
             raise StoreBusyError(
                 f"{self._queued} entries wait to be committed, the bound is {STORE_QUEUE_MAX}",
@@ -132,8 +134,23 @@ class GroupWriter:
         if not reserved:
             self._pressing += 1
             self._ripen()
+        elif steps:  # Whoever repeats an action asks at once for what its end has freed.
+            self._ripen()
         elif self._patience is None:
             self._patience = self._loop.call_later(STORE_PATIENCE_S, self._ripen)
+        return group.waiter
+
+    def _keep(
+        self, entries: tuple[Sealed, ...], steps: tuple[ClaimStep, ...], *, reserved: bool
+    ) -> asyncio.Future[Receipt]:
+        """Queue in an outage what ends something that was admitted before it; raise for all else."""
+        over = self._queued + len(entries) > STORE_QUEUE_MAX
+        if not reserved or self._fatal or self._closing or over or belongs_to_lost(entries, self._lost):
+            raise self._unavailable()
+        group = Group(entries, self._loop.create_future(), True, steps)
+        self._queue.append(group)
+        self._queued += len(entries)
+        self._ripe = True
         return group.waiter
 
     def health(self) -> StoreHealth:
@@ -228,7 +245,9 @@ class GroupWriter:
         except Exception as error:  # noqa: BLE001 - an unforeseen fault must not leave waiters hanging
             self._fail(f"the store's driver failed: {error!r}", fatal=True)
         else:
-            self._reason = ""
+            if self._reason:  # It was overdue.
+                self._reason = ""
+                self._lost.clear()
             self._last_commit_s = self._clock.monotonic_s() - started_s
             self._acknowledge(batch, outcomes)
             if self._chores is None:
@@ -252,21 +271,28 @@ class GroupWriter:
     def _overdue(self) -> None:
         """The running commit takes too long: tell everyone, go on waiting for what becomes of it."""
         self._reason = f"a commit takes longer than {STORE_COMMIT_S:g} s"
-        self._tell_everyone()
+        self._tell_everyone(self._queue)
+        for group in self._batch:  # It may still be kept: then so is what ends it.
+            if not group.patient:
+                _refuse(group.waiter, self._unavailable())
+        self._queued += sum(len(group.entries) for group in self._batch)
 
     def _fail(self, reason: str, *, fatal: bool) -> None:
         self._reason = reason
         self._fatal = fatal
-        self._tell_everyone()
-        self._queued = 0
+        self._tell_everyone((*self._batch, *self._queue))
 
-    def _tell_everyone(self) -> None:
-        """Fail every waiter. What is being committed may still be kept; what is queued is not."""
-        for group in (*self._batch, *self._queue):
+    def _tell_everyone(self, groups: Sequence[Group]) -> None:
+        """Fail every waiter of these, and leave in the queue what outlives an outage, if this is one."""
+        refused, kept = spare(groups, self._lost)
+        if self._fatal or self._closing:
+            refused, kept = [*groups], []
+        for group in refused:
             _refuse(group.waiter, self._unavailable())
-        self._queued -= sum(len(group.entries) for group in self._queue)
-        self._queue.clear()
+        self._queue = deque(kept)
+        self._queued = sum(len(group.entries) for group in kept)
         self._pressing = 0
+        self._ripe = bool(kept)
 
     async def _recover(self) -> None:
         """Probe until the fault has gone, turned out to be fatal, or the store is closed."""
@@ -279,10 +305,12 @@ class GroupWriter:
             try:
                 await self._driver.probe()
             except CommitError as error:
+                if error.fatal:
+                    self._fail(error.reason, fatal=True)
                 self._reason = error.reason
-                self._fatal = error.fatal
             else:
                 self._reason = ""
+        self._lost.clear()
 
     def _unavailable(self) -> StoreUnavailableError:
         if self._closing and not self._reason:

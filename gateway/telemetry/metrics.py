@@ -18,6 +18,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from gateway.kernel.hot import hot_dataclass
+from gateway.telemetry.upstream import BackendReading, RetryReading, backend_families, retry_families
+
 _OVERHEAD_BUCKETS_S: Final = (
     0.00005,
     0.0001,
@@ -48,7 +51,7 @@ class StoreReading:
     last_commit_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@hot_dataclass(frozen=True, slots=True)
 class ExchangeReading:
     """One ended exchange, in the closed words of the labels. Durations in seconds, None if unknown."""
 
@@ -122,6 +125,14 @@ class Metrics:
     def watch_control(self, read: Callable[[], ControlReading]) -> None:
         """Read the controller's state whenever metrics are scraped."""
         self._registry.register(_Collector(lambda: _control_families(read())))
+
+    def watch_backends(self, read: Callable[[], Iterable[BackendReading]]) -> None:
+        """Read the backends' state whenever metrics are scraped."""
+        self._registry.register(_Collector(lambda: backend_families(read())))
+
+    def watch_retries(self, read: Callable[[], RetryReading]) -> None:
+        """Read the state of further attempts whenever metrics are scraped."""
+        self._registry.register(_Collector(lambda: retry_families(read())))
 
     def watch_in_flight(self, read: Callable[[], int]) -> None:
         """Read the number of requests under way whenever metrics are scraped."""

@@ -1,4 +1,4 @@
-"""Which models there are and which backend serves each; and `GET /v1/models`, answered from it.
+"""Which models there are and which backends serve each; and `GET /v1/models`, answered from it.
 
 Models that the configuration names are known from the start. A backend that is configured without
 models is asked for its own list, by `refresh`, and when somebody lists models before it has answered.
@@ -7,7 +7,8 @@ models is asked for its own list, by `refresh`, and when somebody lists models b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
@@ -16,6 +17,7 @@ import orjson
 
 from gateway.kernel.errors import UpstreamError
 from gateway.upstream.backend import HttpBackend
+from gateway.upstream.cluster import EQUAL, Cluster, Draw, Share
 
 _LIST_BYTES_MAX: Final = 1024 * 1024
 """A list of 5,000 models; more than any provider has."""
@@ -50,15 +52,26 @@ class ModelCatalogue:
         configured: Sequence[tuple[str, str]],
         *,
         created_s: int,
+        shares: Mapping[tuple[str, str], Share] | None = None,
+        draw: Draw = lambda: 0.0,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the backends and the configured `(model, backend name)` pairs."""
-        self._backends = tuple(backends)
+        """Take the backends and the configured `(model, backend name)` pairs, several of a model or one.
+
+        `shares` are the parts of those pairs that have not an equal one.
+        """
         by_name = {backend.name: backend for backend in backends}
-        self._configured = {model: by_name[name] for model, name in configured}
+        members: dict[str, list[tuple[HttpBackend, Share]]] = {}
+        for model, name in configured:
+            share = (shares or {}).get((model, name), EQUAL)
+            members.setdefault(model, []).append((by_name[name], share))
+        self._draw = draw
+        self._now = now
+        self._configured = {model: Cluster(those, draw) for model, those in members.items()}
         served = {name for _, name in configured}
         self._asked = tuple(backend for backend in backends if backend.name not in served)
-        self._listed: dict[str, HttpBackend] = {}
-        self._answered: set[str] = set()
+        self._lists: dict[str, Sequence[str]] = {}
+        self._listed: dict[str, Cluster] = {}
         self._created_s = created_s
 
     @property
@@ -70,16 +83,20 @@ class ModelCatalogue:
         """Return every model that somebody is known to serve."""
         return list(self._configured | self._listed)
 
-    def backend_of(self, model: str) -> HttpBackend | None:
-        """Return who serves `model`.
+    def __contains__(self, model: object) -> bool:
+        """Tell whether somebody is known to serve `model`."""
+        return model in self._configured or model in self._listed
+
+    def backend_of(self, model: str, excluding: Collection[str] = ()) -> HttpBackend | None:
+        """Return who of those that serve `model` gets the next request, leaving out those named.
 
         Where a single backend has not told its models, it is for that backend to say no.
         """
-        backend = self._configured.get(model) or self._listed.get(model)
-        if backend is None:
-            silent = [one for one in self._asked if one.name not in self._answered]
-            backend = silent[0] if len(silent) == 1 else None
-        return backend
+        cluster = self._configured.get(model) or self._listed.get(model)
+        if cluster is not None:
+            return cluster.pick(self._now(), excluding)
+        silent = [one for one in self._asked if one.name not in self._lists]
+        return silent[0] if len(silent) == 1 and silent[0].name not in excluding else None
 
     async def refresh(self) -> None:
         """Ask each backend that has no configured models for its list; one that fails keeps its last."""
@@ -99,9 +116,16 @@ class ModelCatalogue:
         finally:
             backend.release(answer)
         if answer.status == 200 and (models := _model_names(body)):
-            self._answered.add(backend.name)
-            kept = {model: server for model, server in self._listed.items() if server is not backend}
-            self._listed = kept | dict.fromkeys(models, backend)
+            self._lists[backend.name] = models
+            self._listed = self._clusters()
+
+    def _clusters(self) -> dict[str, Cluster]:
+        """Return who serves what, by the lists of those asked: of a model that several list, all."""
+        members: dict[str, list[tuple[HttpBackend, Share]]] = {}
+        for backend in self._asked:
+            for model in dict.fromkeys(self._lists.get(backend.name, ())):
+                members.setdefault(model, []).append((backend, EQUAL))
+        return {model: Cluster(those, self._draw) for model, those in members.items()}
 
     async def send(  # noqa: D102 - as the port says
         self,
@@ -112,13 +136,13 @@ class ModelCatalogue:
         *,
         first_byte_s: float,  # noqa: ARG002 - the port's signature
     ) -> LocalAnswer:
-        if self._asked and len(self._answered) < len(self._asked):
+        if self._asked and len(self._lists) < len(self._asked):
             await self.refresh()
         model = unquote(path.removeprefix("/v1/models").removeprefix("/"))
         if not model:
             data = [self._described(name) for name in self.known()]
             return _local({"object": "list", "data": data})
-        if model in self.known():
+        if model in self:
             return _local(self._described(model))
         message = f"the model `{model[:128]}` does not exist"
         error = {
@@ -133,8 +157,8 @@ class ModelCatalogue:
         """Nothing is held."""
 
     def _described(self, model: str) -> dict[str, object]:
-        backend = self._configured.get(model) or self._listed.get(model)
-        owner = self.name if backend is None else backend.name
+        cluster = self._configured.get(model) or self._listed.get(model)
+        owner = self.name if cluster is None else cluster.names[0]
         return {"id": model, "object": "model", "created": self._created_s, "owned_by": owner}
 
 

@@ -14,7 +14,12 @@ from typing import Final, cast
 import httptools
 
 from gateway.kernel.bounds import UPSTREAM_HEADER_BYTES_MAX
-from gateway.kernel.errors import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
+from gateway.kernel.errors import (
+    UpstreamBrokenError,
+    UpstreamClosedError,
+    UpstreamError,
+    UpstreamTimeoutError,
+)
 
 _PAUSE_AT_BYTES: Final = 256 * 1024
 """A reader slower than its backend holds at most this much of the answer; then TCP pushes back."""
@@ -30,6 +35,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._until = 0.0
+        self._overdue = ""
+        self._alarm: asyncio.TimerHandle | None = None
         self._chunks: deque[bytes] = deque()
         self._buffered_bytes = 0
         self._body_bytes = 0
@@ -47,6 +55,8 @@ class Connection(asyncio.Protocol):
         self.framed = False
         """The body has a declared end (a length or chunks); else only the peer's close ends it."""
         self.idle_since = 0.0
+        self.epoch = 0
+        """Of the backend's breaker, when the request was sent."""
 
     # --- what the pool and the relay call --------------------------------------------------------
 
@@ -101,6 +111,11 @@ class Connection(asyncio.Protocol):
         return bool(self._chunks) or self.complete
 
     @property
+    def broke(self) -> bool:
+        """The answer is no answer, broke off or was overdue; not where it was us who gave it up."""
+        return self._failure is not None
+
+    @property
     def reusable(self) -> bool:
         """The answer came to its end and the peer keeps the connection open.
 
@@ -145,9 +160,15 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
         if not self.complete and self._failure is None and (self.framed or not self._head_done or exc):
-            stage = "in the middle of its answer" if self._head_done else "before it answered"
-            self._failure = UpstreamBrokenError(f"the backend closed the connection {stage}")
+            self._failure = (
+                UpstreamBrokenError("the backend closed the connection in the middle of its answer")
+                if self._head_done
+                else UpstreamClosedError("the backend closed the connection before it answered")
+            )
         self._transport = None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self._wake()
 
     def eof_received(self) -> bool:
@@ -207,13 +228,14 @@ class Connection(asyncio.Protocol):
     async def _wait(self, until: float, overdue: str) -> None:
         self._raise_failure()
         if self._transport is None:
-            raise UpstreamBrokenError("the backend closed the connection")
+            raise UpstreamClosedError("the backend closed the connection")
         waiter = self._waiter = self._loop.create_future()
-        deadline = self._loop.call_at(until, self._expire, overdue)
+        self._until, self._overdue = until, overdue
+        if self._alarm is None or until < self._alarm.when():
+            self._set_alarm()
         try:
             await waiter
         finally:
-            deadline.cancel()
             self._waiter = None
         if not self._chunks:
             self._raise_failure()
@@ -222,8 +244,25 @@ class Connection(asyncio.Protocol):
         if self._failure is not None:
             raise self._failure
 
-    def _expire(self, overdue: str) -> None:
-        self._fail(UpstreamTimeoutError(overdue))
+    def _set_alarm(self) -> None:
+        """Look at the deadline when it is due, and not before: most waits are over long before theirs.
+
+        One timer a connection serves all its waits: to set and cancel one for each wait was a twentieth
+        of a request.
+        """
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(self._until, self._look)
+
+    def _look(self) -> None:
+        """Called when the deadline of some wait is over; of which one, the present one's tells."""
+        self._alarm = None
+        if self._waiter is None or self._waiter.done() or self._transport is None:
+            return
+        if self._loop.time() < self._until:
+            self._set_alarm()
+            return
+        self._fail(UpstreamTimeoutError(self._overdue))
         self._wake()
 
     def _pause(self) -> None:

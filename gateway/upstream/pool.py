@@ -14,7 +14,7 @@ from collections import deque
 from typing import Final
 
 from gateway.kernel.bounds import UPSTREAM_CONNECT_S, UPSTREAM_CONNECTIONS_MAX, UPSTREAM_KEEPALIVE_S
-from gateway.kernel.errors import UpstreamTimeoutError, UpstreamUnreachableError
+from gateway.kernel.errors import UpstreamBusyError, UpstreamConnectTimeoutError, UpstreamUnreachableError
 from gateway.upstream.connection import Connection
 from gateway.upstream.target import Target
 
@@ -48,7 +48,7 @@ class ConnectionPool:
         return len(self._lent)
 
     async def take(self) -> Connection:
-        """Return an open connection. Raises UpstreamUnreachableError or UpstreamTimeoutError."""
+        """Return an open connection. Raises UpstreamUnreachableError or UpstreamConnectTimeoutError."""
         loop = asyncio.get_running_loop()
         oldest = loop.time() - self._keepalive_s
         while self._idle:
@@ -61,9 +61,7 @@ class ConnectionPool:
             self._lent.add(connection)
             return connection
         if len(self._lent) + self._connecting >= self._connections_max:
-            raise UpstreamUnreachableError(
-                "every connection to the backend is in use", retry_after_s=_BUSY_RETRY_S
-            )
+            raise UpstreamBusyError("every connection to the backend is in use", retry_after_s=_BUSY_RETRY_S)
         self._connecting += 1
         try:
             connection = await self._connect(loop)
@@ -72,7 +70,7 @@ class ConnectionPool:
         if self._closed:
             # Closed while we were connecting: nobody would ever close this one.
             connection.abort()
-            raise UpstreamUnreachableError("the gateway is stopping", retry_after_s=_BUSY_RETRY_S)
+            raise UpstreamBusyError("the gateway is stopping", retry_after_s=_BUSY_RETRY_S)
         self._lent.add(connection)
         return connection
 
@@ -108,7 +106,9 @@ class ConnectionPool:
                     ssl=self._tls,
                 )
         except TimeoutError:
-            raise UpstreamTimeoutError(f"no connection to the backend within {self._connect_s:g} s") from None
+            raise UpstreamConnectTimeoutError(
+                f"no connection to the backend within {self._connect_s:g} s", retry_after_s=_BUSY_RETRY_S
+            ) from None
         except OSError as error:
             # The words reach clients: they never name the backend's address.
             raise UpstreamUnreachableError(

@@ -13,6 +13,7 @@ from gateway.config import BackendConfig, Config, KeyConfig, ModelConfig, load_c
 from gateway.kernel import errors
 from gateway.policy.document import read_document
 from gateway.telemetry.metrics import ControlReading, ExchangeReading, Metrics, StoreReading
+from gateway.telemetry.upstream import BackendReading, RetryReading
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "config.example.yaml"
@@ -127,6 +128,8 @@ def test_every_metric_is_documented() -> None:
     """docs/metrics.md holds every metric with its labels, and no other."""
     metrics = Metrics()
     metrics.watch_store(lambda: StoreReading(ready=True, queued=0, committed=0, last_commit_s=0.0))
+    metrics.watch_backends(lambda: [BackendReading("b", "closed", 0, 0, {"answered": 1})])
+    metrics.watch_retries(lambda: RetryReading(1.0, {"closed": 1}, {"budget": 1}))
     metrics.watch_control(
         lambda: ControlReading(
             "active", 0, {"m": (0.0, 1)}, {"i": {"attainment": 1.0, "spend_usd": 0.0, "shed": 0}}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -19,18 +18,6 @@ from gateway.store.verify import verify_sqlite
 from gateway.system import SystemClock, SystemRandomness
 from tests.kit.entries import decision
 from tests.kit.figures import note
-
-
-@pytest.fixture(scope="session")
-def strace() -> str:
-    """The path of a strace that may trace here."""
-    program = shutil.which("strace")
-    if program is None:
-        pytest.skip("strace is not installed")
-    tried = subprocess.run([program, "-qq", "-o", "/dev/null", "true"], capture_output=True, check=False)
-    if tried.returncode != 0:
-        pytest.skip("ptrace is not permitted here")
-    return program
 
 
 @pytest.fixture

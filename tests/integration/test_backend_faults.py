@@ -257,7 +257,9 @@ async def test_nothing_piles_up_over_many_faults(stage: Stage) -> None:
         await one_round(stage)
     assert await eventually(lambda: len(other_tasks()) <= tasks)
     assert await eventually(lambda: open_descriptors() <= descriptors)
-    assert stage.gateway.gateway._backends[0].in_flight == 0
+    upstreams = stage.gateway.gateway._upstreams
+    assert upstreams is not None
+    assert upstreams.backends[0].in_flight == 0
 
 
 async def one_round(stage: Stage) -> None:

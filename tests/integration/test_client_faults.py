@@ -8,10 +8,12 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from gateway.kernel.errors import StoreBusyError
 from tests.kit.gateways import (
     RunningGateway,
     chat_body,
@@ -327,3 +329,26 @@ def fates(database: sqlite3.Connection) -> list[str]:
         for fate in ("cut", "client_gone", "complete")
         if any(b'"fate":"%b"' % fate.encode() in b for b in bodies)
     ]
+
+
+async def test_early_data_behind_a_503_is_a_request_of_its_own(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two requests in one segment, the store full for the first: 503 and an answer, and one forward."""
+    stage.backend.say(WHOLE)
+    submit, full = stage.gateway.store.submit, [StoreBusyError("the queue is full")]
+
+    def once_full(*args: Any, **options: Any) -> Any:
+        if full:
+            raise full.pop()
+        return submit(*args, **options)
+
+    monkeypatch.setattr(stage.gateway.store, "submit", once_full)
+    async with raw_client(stage.gateway.port) as client:
+        await client.send(REQUEST + REQUEST)
+        answers = [await client.read_answer() for _ in range(2)]
+    assert [answer.status for answer in answers] == [503, 200]
+    assert answers[0].header("x-should-retry") == "true"
+    [outcome] = await stage.gateway.outcomes()
+    assert outcome["fate"] == "complete"
+    assert len(stage.backend.seen) == 1

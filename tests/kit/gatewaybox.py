@@ -238,5 +238,6 @@ def read_store(database: Path) -> Kept:
         ).fetchall()
     fates: dict[str, list[str]] = {entry_id: [] for entry_id, _ in rows}
     for decision_id, body in outcomes:
+        assert decision_id in fates, "an outcome is recorded and its decision is not recorded"
         fates[decision_id].append(orjson.loads(body)["data"]["fate"])
     return Kept({correlation_id for _, correlation_id in rows}, fates, sound)

@@ -23,10 +23,12 @@ from gateway.engine.decide import Decision
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import NO_TENANT, JSONObject, Mode, Verdict
-from gateway.pipeline.drive import Deadlines, Exchange, Surroundings
+from gateway.pipeline.drive import Exchange
+from gateway.pipeline.further import Retries
 from gateway.pipeline.govern import FailOpen
 from gateway.pipeline.ports import Admitted, Asked, Ending, Terms
 from gateway.pipeline.sighting import Sighting
+from gateway.pipeline.surroundings import Deadlines, Surroundings
 from gateway.records.types import DecisionEntry, Entry, EventEntry
 from gateway.store.claims import ClaimStep
 from gateway.store.port import Receipt
@@ -129,14 +131,20 @@ ASKED = Asked(
 )
 
 
+@dataclass
 class _Backend:
-    name = "pool-a"
+    """A backend that the script answers for."""
+
+    name: str = "pool-a"
     ports: Any = None
+    to: str = ""
+    """What the call says besides method and path."""
+    expects: bytes = BODY
 
     async def send(self, method: str, path: str, headers: Any, body: bytes, *, first_byte_s: float) -> Head:
         del headers, first_byte_s
-        assert body == BODY, "what was judged is what is forwarded"
-        head = await self.ports.waits(f"send {method} {path}")
+        assert body == self.expects, "what was judged is what is forwarded"
+        head = await self.ports.waits(f"send {method} {path}{self.to}")
         answer = Head() if head is None else head
         answer.ports = self.ports
         return answer
@@ -284,7 +292,7 @@ class Refusing:
 def _entry_name(entry: Entry) -> str:
     if isinstance(entry, EventEntry):
         data = orjson.loads(entry.body)["data"]
-        return f"{entry.event_type}:{data.get('fate') or data.get('state')}"
+        return f"{entry.event_type}:{data.get('fate') or data.get('state') or data['kind']}"
     assert isinstance(entry, DecisionEntry)
     return "decision"
 
@@ -304,6 +312,11 @@ class Played:
     @property
     def outcomes(self) -> list[JSONObject]:
         """The data of the outcome events that were handed to the store."""
+        return [data for data in self.events if "fate" in data]
+
+    @property
+    def events(self) -> list[JSONObject]:
+        """The data of all events that were handed to the store."""
         return [
             orjson.loads(entry.body)["data"] for entry in self.ports.entries if isinstance(entry, EventEntry)
         ]
@@ -318,8 +331,15 @@ class Played:
 class Playbook:
     """A script; see the module's docstring."""
 
+    ports_type = _Ports
+
     def __init__(self) -> None:
         self.script: list[tuple[str, Any]] = []
+
+    def retries(self, ports: _Ports) -> Retries | None:
+        """Return what further attempts share: none here."""
+        del ports
+        return None
 
     def __lshift__(self, call: str) -> Self:
         """The driver must make this call next."""
@@ -339,7 +359,7 @@ class Playbook:
 
     async def run(self, *, governed: bool = False) -> Played:
         """Run the exchange along the script's replies, whatever it asks."""
-        ports = _Ports(self.script)
+        ports = self.ports_type(self.script)
         around = Surroundings(
             recorder=ports,
             clock=ports.clock,
@@ -347,6 +367,7 @@ class Playbook:
             observer=ports,
             deadlines=Deadlines(first_byte_s=30.0, idle_s=5.0),
             governor=FailOpen(ports, ports) if governed else None,
+            retries=self.retries(ports),
         )
         exchange = Exchange(ports, ports, around, request_id="req-1")
         ports.task = asyncio.get_running_loop().create_task(exchange.run())

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +41,17 @@ class Process:
 
 
 @contextlib.contextmanager
-def gateway_process(folder: Path, backend_url: str | None = None, **environment: str) -> Iterator[Process]:
-    """Start a gateway with its store in `folder` and wait until it listens; at the end it is dead."""
+def gateway_process(
+    folder: Path,
+    backend_url: str | None = None,
+    *,
+    launch: Sequence[str] = (sys.executable, "-m", "gateway.cli"),
+    **environment: str,
+) -> Iterator[Process]:
+    """Start a gateway with its store in `folder` and wait until it listens; at the end it is dead.
+
+    `launch` is what is run with the arguments of `lumyn`: it must become the gateway, under its own pid.
+    """
     variables = {
         **os.environ,
         "LUMYN_STORAGE_URL": f"sqlite:{folder}/lumyn.db",
@@ -56,7 +65,7 @@ def gateway_process(folder: Path, backend_url: str | None = None, **environment:
     began = time.monotonic()
     with stderr.open("a") as log:
         popen = subprocess.Popen(
-            [sys.executable, "-m", "gateway.cli", "serve", "--port", "0", "--admin-port", "0"],
+            [*launch, "serve", "--port", "0", "--admin-port", "0"],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -14,19 +14,32 @@ import orjson
 
 from controller.llmd.sim.config import ModelConfig, SimConfig
 from controller.llmd.sim.draws import uniform
+from controller.llmd.sim.fields import ApiError
 from controller.llmd.sim.schema_values import SchemaValues
-from controller.llmd.sim.text import answer_length, block_hashes, digest, tokenize, words
-from controller.llmd.sim.wire import ApiError, Generation, Tool
+from controller.llmd.sim.text import BlockChain, answer_length, digest, special, tokenize, words
+from controller.llmd.sim.wire import Generation, Tool
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A counted prompt: tokens, hashes of its full blocks, and the key of all draws about it."""
+    """A counted prompt: tokens, the chain of its full blocks, and the key of all draws about it.
+
+    Without prefix caching there is no chain, and `prefix` is empty.
+    """
 
     tokens: int
-    prefix: tuple[int, ...]
+    chain: BlockChain | None
     key: str
     text: str
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """The hashes of the full blocks."""
+        return self.chain.hashes if self.chain is not None else ()
+
+    def blocks_of(self, answer: Answer) -> tuple[int, ...]:
+        """Return the hashes of the full blocks that the answer adds to the prompt's."""
+        return self.chain.then(answer.said).hashes if self.chain is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +58,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One choice: text in `pieces`, one a token, or `calls`. `tokens` is what it costs to generate."""
+    """One choice: text in `pieces`, one a token, or `calls`. `tokens` is what it costs to generate.
+
+    `said` are the tokens as they are computed: a stop string is among them, and not among the pieces.
+    """
 
     pieces: tuple[str, ...]
     calls: tuple[Call, ...]
     finish_reason: str
     tokens: int
+    said: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -58,14 +75,13 @@ class Answer:
         return "".join(self.pieces)
 
 
-def count_prompt(
-    model: ModelConfig, prompt: str | Sequence[int], *, salt: str = "", extra_tokens: int = 0
-) -> Prompt:
+def count_prompt(model: ModelConfig, prompt: str | Sequence[int], *, salt: str = "") -> Prompt:
     """Count a prompt for `model` and hash its blocks."""
     text = prompt if isinstance(prompt, str) else " ".join(map(str, prompt))
     tokens = tokenize(text) if isinstance(prompt, str) else [str(token) for token in prompt]
-    prefix = block_hashes(tokens, model.engine.block_tokens, salt) if model.engine.prefix_caching else ()
-    return Prompt(max(len(tokens), 1) + extra_tokens, prefix, digest(text), text)
+    engine = model.engine
+    chain = BlockChain.begin(engine.block_tokens, salt).then(tokens) if engine.prefix_caching else None
+    return Prompt(max(len(tokens), 1), chain, digest(text), text)
 
 
 def room_for(model: ModelConfig, prompt: Prompt, max_tokens: int | None) -> int:
@@ -100,7 +116,7 @@ def plan_answer(config: SimConfig, generation: Generation, prompt: Prompt, choic
 
 def _cut_text(pieces: list[str], room: int, stops: tuple[str, ...]) -> Answer:
     finish = "length" if len(pieces) > room else "stop"
-    pieces = pieces[:room] or ["."]
+    said = pieces = pieces[:room] or ["."]
     if stops:
         text = "".join(pieces)
         found = [at for at in (text.find(stop) for stop in stops) if at >= 0]
@@ -113,8 +129,8 @@ def _cut_text(pieces: list[str], room: int, stops: tuple[str, ...]) -> Answer:
                 at += len(piece)
                 if at > min(found):
                     break
-            return Answer(tuple(kept), (), "stop", cost)
-    return Answer(tuple(pieces), (), finish, len(pieces))
+            return Answer(tuple(kept), (), "stop", cost, tuple(said[:cost]))
+    return Answer(tuple(pieces), (), finish, len(pieces), tuple(said))
 
 
 def _calls(config: SimConfig, generation: Generation, key: str) -> tuple[Call, ...]:
@@ -153,5 +169,5 @@ def _cut_calls(calls: tuple[Call, ...], room: int) -> Answer:
         pieces = call.pieces[: room - 1]
         kept.append(Call(call.call_id, call.name, pieces))
         room -= 1 + len(call.pieces)
-    tokens = sum(1 + len(call.pieces) for call in kept)
-    return Answer((), tuple(kept), "length" if room < 0 else "tool_calls", tokens)
+    said = tuple(token for call in kept for token in (special(call.name), *call.pieces))
+    return Answer((), tuple(kept), "length" if room < 0 else "tool_calls", len(said), said)

@@ -10,6 +10,7 @@ table by step count.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Sequence as Hashes
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -24,8 +25,9 @@ class Sequence:
     """A request inside the engine.
 
     `target` tokens must be computed before the next token is sampled. `computed` and `private` (blocks)
-    are exact while the prompt is computed, and follow from `zero` while it `decodes`. `shared` are the
-    hashes it references, `published` how many of its prompt's blocks were offered to the prefix cache.
+    are exact while the prompt is computed, and follow from `zero` while it `decodes`. `chain` are the hashes
+    of its full blocks, prompt and answer, `shared` those it references, `published` how many of the chain
+    were offered to the prefix cache.
     """
 
     request: EngineRequest
@@ -33,6 +35,7 @@ class Sequence:
     order: int
     arrived_at_s: float
     target: int
+    chain: Hashes[int] = ()
     computed: int = 0
     generated: int = 0
     private: int = 0
@@ -156,10 +159,10 @@ class Batch:
 
     def _hits(self, sequence: Sequence) -> list[int]:
         """The cached leading blocks; never all of the prompt, since its last token must be computed."""
-        if not self._config.prefix_caching or not sequence.request.prefix:
+        if not self._config.prefix_caching or not sequence.chain:
             return []
         whole = (sequence.target - 1) // self._config.block_tokens
-        prefix = sequence.request.prefix[:whole]
+        prefix = sequence.chain[:whole]
         return list(prefix[: self.pool.match(prefix)])
 
     def _preempt(self) -> Sequence:
@@ -205,15 +208,15 @@ class Batch:
         return whole
 
     def _publish(self, sequence: Sequence) -> None:
-        """Offer the full blocks of the prompt that are computed now to the prefix cache."""
+        """Offer the full blocks that are computed now to the prefix cache."""
         if not self._config.prefix_caching:
             return
-        prefix = sequence.request.prefix
-        full = min(sequence.computed // self._config.block_tokens, len(prefix))
+        chain = sequence.chain
+        full = min(sequence.computed // self._config.block_tokens, len(chain))
         for index in range(sequence.published, full):
-            if self.pool.publish(prefix[index]):
+            if self.pool.publish(chain[index]):
                 sequence.private -= 1
-                sequence.shared.append(prefix[index])
+                sequence.shared.append(chain[index])
         sequence.published = max(full, sequence.published)
 
     def decode(self, sequence: Sequence) -> None:
@@ -245,6 +248,8 @@ class Batch:
             del ending[sequence]
             if not ending:
                 del self._finishing[sequence.finish_step]
+            # vLLM publishes a block as it fills; who asks before the end has seen half an answer only
+            self._publish(sequence)
         self.pool.release(sequence.private, sequence.shared)
         sequence.private = sequence.chunk = 0
         sequence.shared = []

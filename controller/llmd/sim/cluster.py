@@ -217,11 +217,19 @@ class Pool:
         parts: set[str] = set()
         self._placed[request.request_id] = (dispatch.replica, parts)
         hangs = self._draw("hang", request.request_id) < self.faults.hang_rate
-        first = Part(request.prompt_tokens, request.output_tokens, request.prefix)
+        first = Part(request.prompt_tokens, request.output_tokens, request.prefix, request.answer_blocks)
         for index, sequence in enumerate((first, *request.extra_parts)):
             part = f"{request.request_id}/{index}" if index else request.request_id
-            tokens = (sequence.prompt_tokens, sequence.output_tokens)
-            if not replica.submit(EngineRequest(part, *tokens, priority, sequence.prefix, hangs), now):
+            asked = EngineRequest(
+                part,
+                sequence.prompt_tokens,
+                sequence.output_tokens,
+                priority,
+                sequence.prefix,
+                hangs,
+                sequence.answer_blocks,
+            )
+            if not replica.submit(asked, now):
                 self._abandon(request.request_id, now)
                 del self._requests[request.request_id]
                 status = 429 if self.config.engine.latency is not None else 503

@@ -79,7 +79,8 @@ class Engine:
         self._run(math.nextafter(now, -math.inf))
         if config.waiting_max and len(self._batch.waiting) + len(self._incoming) >= config.waiting_max:
             return False
-        sequence = Sequence(request, request.priority, self._order, now, request.prompt_tokens)
+        chain = (*request.prefix, *request.answer_blocks) if request.answer_blocks else request.prefix
+        sequence = Sequence(request, request.priority, self._order, now, request.prompt_tokens, chain)
         self._order += 1
         self._sequences[request.request_id] = sequence
         self._incoming.append((now + config.overhead_ms / 1000, sequence))

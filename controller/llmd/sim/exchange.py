@@ -15,10 +15,12 @@ import orjson
 from aiohttp import web
 
 from controller.llmd.sim.answer import Answer, Prompt, count_prompt, plan_answer, room_for
+from controller.llmd.sim.anthropic_out import MessageStream, message_body
 from controller.llmd.sim.cluster import REFUSED
 from controller.llmd.sim.config import ModelConfig, SimConfig
 from controller.llmd.sim.draws import uniform
 from controller.llmd.sim.driver import Channel, Driver
+from controller.llmd.sim.fields import ApiError
 from controller.llmd.sim.intent import DROPPED_REASON, QUEUE_DURATION, in_engine_time, read_intent
 from controller.llmd.sim.responses import ResponseStream, response_body
 from controller.llmd.sim.shapes import (
@@ -32,7 +34,7 @@ from controller.llmd.sim.shapes import (
 )
 from controller.llmd.sim.text import digest
 from controller.llmd.sim.types import Dropped, Part, SimRequest
-from controller.llmd.sim.wire import ApiError, Embedding, Generation
+from controller.llmd.sim.wire import Embedding, Generation
 
 _KINDS: Final = {
     400: "BadRequestError",
@@ -42,7 +44,7 @@ _KINDS: Final = {
     500: "InternalServerError",
     503: "server_error",
 }
-_PREFIXES: Final = {"chat": "chatcmpl-", "completion": "cmpl-", "response": "resp_"}
+_PREFIXES: Final = {"chat": "chatcmpl-", "completion": "cmpl-", "response": "resp_", "message": "msg_"}
 IDENTITY: Final = web.RequestKey("identity", dict[str, str])
 """Where the server keeps the headers that every answer carries."""
 DIMENSIONS_MAX: Final = 8192
@@ -105,7 +107,7 @@ class Exchange:
         head = Head(answer_id, self._ids.now(), self.target)
         echoes = [prompts[index].text if generation.echo else "" for index in range(len(answers))]
         if generation.stream:
-            shape = _shape(generation, head, answers, echoes)
+            shape = _shape(generation, head, answers, echoes, prompts[0].tokens)
             channel.on_token = shape.token
             channel.on_finished = shape.finished
         else:
@@ -119,13 +121,7 @@ class Exchange:
         finally:
             self._driver.cancel(self._request_id)
         usage = self._usage(channel, prompts, answers)
-        if generation.api == "chat":
-            body = chat_body(head, answers, usage)
-        elif generation.api == "completion":
-            body = completion_body(head, answers, echoes, usage)
-        else:
-            body = response_body(head, answers[0], usage)
-        return self._json(body, channel)
+        return self._json(_body(generation, head, answers, echoes, usage), channel)
 
     async def embed(self, embedding: Embedding) -> web.StreamResponse:
         """Answer a request for vectors: a prompt without decoding."""
@@ -136,9 +132,9 @@ class Exchange:
         for prompt in prompts:
             room_for(self.model, prompt, 0)
         channel = Channel(len(prompts))
-        parts = tuple(Part(prompt.tokens, 0, prompt.prefix) for prompt in prompts[1:])
+        first, *parts = [Part(prompt.tokens, 0, prompt.prefix) for prompt in prompts]
         try:
-            self._send(prompts[0], 0, parts, channel, ("stop",) * len(prompts), 0, 0)
+            self._send(first, tuple(parts), channel, ("stop",) * len(prompts), 0, 0)
             await self._finished(channel)
         finally:
             self._driver.cancel(self._request_id)
@@ -174,9 +170,7 @@ class Exchange:
         prompts: list[Prompt] = []
         answers: list[Answer] = []
         for text in generation.prompts:
-            prompt = count_prompt(
-                self.model, text, salt=generation.cache_salt, extra_tokens=generation.extra_tokens
-            )
+            prompt = count_prompt(self.model, text, salt=generation.cache_salt)
             room = room_for(self.model, prompt, generation.max_tokens)
             for choice in range(generation.choices):
                 prompts.append(prompt)
@@ -186,16 +180,17 @@ class Exchange:
     def _submit(
         self, generation: Generation, prompts: list[Prompt], answers: list[Answer], channel: Channel
     ) -> None:
-        rest = zip(prompts[1:], answers[1:], strict=True)
-        parts = tuple(Part(prompt.tokens, answer.tokens, prompt.prefix) for prompt, answer in rest)
+        first, *parts = [
+            Part(prompt.tokens, answer.tokens, prompt.prefix, prompt.blocks_of(answer))
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
         reasons = tuple(answer.finish_reason for answer in answers)
         maximum = generation.max_tokens or self.model.engine.context_max - prompts[0].tokens
-        self._send(prompts[0], answers[0].tokens, parts, channel, reasons, maximum, generation.priority)
+        self._send(first, tuple(parts), channel, reasons, maximum, generation.priority)
 
     def _send(
         self,
-        prompt: Prompt,
-        output_tokens: int,
+        first: Part,
         parts: tuple[Part, ...],
         channel: Channel,
         reasons: tuple[str, ...],
@@ -205,13 +200,14 @@ class Exchange:
         request = SimRequest(
             self._request_id,
             self.model.name,
-            prompt.tokens,
-            output_tokens,
+            first.prompt_tokens,
+            first.output_tokens,
             self.intent,
             priority,
-            prompt.prefix,
+            first.prefix,
             self._body_bytes,
             parts,
+            first.answer_blocks,
         )
         self._driver.submit(request, channel, reasons, maximum)
 
@@ -281,19 +277,39 @@ class Exchange:
                 await channel.changed()
         if channel.dropped is not None:
             # the status is sent: the stream says what happened and ends without its end mark
-            await response.write(b"data: " + self._dropped_error(channel.dropped).body() + b"\n\n")
+            await response.write(shape.broken(self._dropped_error(channel.dropped)))
         else:
             await response.write(shape.end(self._usage(channel, prompts, answers)))
         await response.write_eof()
         return response
 
 
-def _shape(generation: Generation, head: Head, answers: list[Answer], echoes: list[str]) -> StreamShape:
-    if generation.api == "chat":
-        return ChatStream(head, answers, include_usage=generation.include_usage)
-    if generation.api == "completion":
-        return CompletionStream(head, answers, echoes, include_usage=generation.include_usage)
-    return ResponseStream(head, answers[0])
+def _shape(
+    generation: Generation, head: Head, answers: list[Answer], echoes: list[str], prompt_tokens: int
+) -> StreamShape:
+    match generation.api:
+        case "chat":
+            return ChatStream(head, answers, include_usage=generation.include_usage)
+        case "completion":
+            return CompletionStream(head, answers, echoes, include_usage=generation.include_usage)
+        case "response":
+            return ResponseStream(head, answers[0])
+        case "message":
+            return MessageStream(head, answers[0], prompt_tokens)
+
+
+def _body(
+    generation: Generation, head: Head, answers: list[Answer], echoes: list[str], usage: Usage
+) -> dict[str, Any]:
+    match generation.api:
+        case "chat":
+            return chat_body(head, answers, usage)
+        case "completion":
+            return completion_body(head, answers, echoes, usage)
+        case "response":
+            return response_body(head, answers[0], usage)
+        case "message":
+            return message_body(head, answers[0], usage)
 
 
 def _vector(prompt: Prompt, config: SimConfig, dimensions: int, embedding: Embedding) -> list[float] | str:

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from controller.llmd.sim.answer import Answer, Call
+from controller.llmd.sim.fields import ApiError
 from controller.llmd.sim.shapes import Head, Usage
 
 
@@ -113,6 +114,11 @@ class ResponseStream:
         body = response_body(self._head, self._answer, usage)
         name = "response.completed" if body["status"] == "completed" else "response.incomplete"
         return self._event(name, {"response": body})
+
+    def broken(self, error: ApiError) -> bytes:
+        """Return the event of a stream that cannot go on."""
+        told = {"code": str(error.status), "message": error.message, "param": error.param}
+        return self._event("error", told)
 
     def _begin(self) -> bytes:
         begun = {"response": response_body(self._head, self._answer, None, "in_progress")}

@@ -8,6 +8,7 @@ for no credential, and must never be mistaken for a model.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -16,16 +17,18 @@ import orjson
 from aiohttp import web
 
 from controller.llmd.sim.admin import changed_faults, shown
+from controller.llmd.sim.answer import count_prompt
+from controller.llmd.sim.anthropic_in import read_message
+from controller.llmd.sim.anthropic_out import error_object
 from controller.llmd.sim.cluster import Cluster
 from controller.llmd.sim.config import Faults, ModelConfig, SimConfig, SimConfigError
 from controller.llmd.sim.driver import Driver
 from controller.llmd.sim.exchange import IDENTITY, Exchange, Ids, fault_error
+from controller.llmd.sim.fields import ApiError, read_body
 from controller.llmd.sim.telemetry import Telemetry
 from controller.llmd.sim.text import digest, token_id, tokenize
 from controller.llmd.sim.wire import (
-    ApiError,
     Generation,
-    read_body,
     read_chat,
     read_completion,
     read_embedding,
@@ -43,11 +46,16 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class SimServer:
     """The handlers of one simulated llm-d. Made by `build_app`."""
 
-    def __init__(self, config: SimConfig, wall_s: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        config: SimConfig,
+        wall_s: Callable[[], float] | None = None,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.config = config
         self.cluster = Cluster(config, per_token=True)
         self.telemetry = Telemetry(self.cluster, config.time_scale)
-        self.driver = Driver(self.cluster, self.telemetry, config.time_scale)
+        self.driver = Driver(self.cluster, self.telemetry, config.time_scale, monotonic_s)
         only = config.faults.model
         self._faults = {
             model.name: Faults() if only not in {"", model.name, *model.aliases} else config.faults
@@ -80,6 +88,16 @@ class SimServer:
     async def responses(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/responses."""
         return await self._generate(request, read_response)
+
+    async def messages(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/messages, Anthropic's API."""
+        return await self._generate(request, read_message)
+
+    async def count_tokens(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/messages/count_tokens: how long the prompt of a message is."""
+        generation = read_message(read_body(await request.read()), counting=True)
+        prompt = count_prompt(self._model(generation.model), generation.prompts[0])
+        return _json({"input_tokens": prompt.tokens})
 
     async def embeddings(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/embeddings."""
@@ -194,9 +212,14 @@ def _json(data: Any) -> web.Response:
     return web.Response(body=orjson.dumps(data), content_type="application/json")
 
 
-def _error_response(error: ApiError) -> web.Response:
+def _error_response(path: str, error: ApiError) -> web.Response:
     kind = "text/plain" if error.plain else "application/json"
-    body = error.message.encode() if error.plain else error.body()
+    if error.plain:
+        body = error.message.encode()
+    elif path.startswith("/v1/messages"):
+        body = orjson.dumps(error_object(error))
+    else:
+        body = error.body()
     return web.Response(status=error.status, body=body, content_type=kind, headers=error.headers)
 
 
@@ -235,12 +258,13 @@ def build_app(
         try:
             response = await handler(request)
         except ApiError as error:
-            response = _error_response(error)
+            response = _error_response(request.path, error)
         except web.HTTPRequestEntityTooLarge:
-            response = _error_response(ApiError(413, f"the request body is over {BODY_BYTES_MAX} bytes"))
+            too_large = ApiError(413, f"the request body is over {BODY_BYTES_MAX} bytes")
+            response = _error_response(request.path, too_large)
         except web.HTTPException as error:
             kind = "NotFoundError" if error.status == 404 else "BadRequestError"
-            response = _error_response(ApiError(error.status, error.reason, kind=kind))
+            response = _error_response(request.path, ApiError(error.status, error.reason, kind=kind))
         if not response.prepared:
             response.headers.update(identity)
         return response
@@ -251,6 +275,8 @@ def build_app(
     app.router.add_post("/v1/chat/completions", server.chat)
     app.router.add_post("/v1/completions", server.completions)
     app.router.add_post("/v1/responses", server.responses)
+    app.router.add_post("/v1/messages", server.messages)
+    app.router.add_post("/v1/messages/count_tokens", server.count_tokens)
     app.router.add_post("/v1/embeddings", server.embeddings)
     app.router.add_get("/v1/models", server.models)
     app.router.add_get("/v1/models/{name:.+}", server.model)
@@ -265,11 +291,19 @@ def build_app(
 
 
 class EmbeddedSim:
-    """A simulated llm-d inside a loop that is running: `start`, use the base URL, `stop`."""
+    """A simulated llm-d inside a loop that is running: `start`, use the base URL, `stop`.
 
-    def __init__(self, config: SimConfig, wall_s: Callable[[], float] | None = None) -> None:
+    `wall_s` dates answers; `monotonic_s` is the clock that the engines run on.
+    """
+
+    def __init__(
+        self,
+        config: SimConfig,
+        wall_s: Callable[[], float] | None = None,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._config = config
-        self._wall_s = wall_s
+        self._clocks = (wall_s, monotonic_s)
         self._server: SimServer | None = None
         self._runner: web.AppRunner | None = None
 
@@ -281,7 +315,7 @@ class EmbeddedSim:
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """Listen and return the base URL, without a path; port 0 takes a free one. Raise OSError."""
-        self._server = SimServer(self._config, self._wall_s)
+        self._server = SimServer(self._config, *self._clocks)
         app = build_app(self._config, server=self._server)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()

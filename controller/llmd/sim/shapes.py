@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from controller.llmd.sim.answer import Answer
+from controller.llmd.sim.fields import ApiError
 
 DONE: Final = b"data: [DONE]\n\n"
 
@@ -57,6 +58,10 @@ class StreamShape(Protocol):
 
     def end(self, usage: Usage) -> bytes:
         """Return the last events of the stream."""
+        ...
+
+    def broken(self, error: ApiError) -> bytes:
+        """Return the event that says why the stream cannot go on; nothing follows it, no end mark either."""
         ...
 
 
@@ -116,6 +121,10 @@ class ChatStream:
             return DONE
         return sse(self._base() | {"choices": [], "usage": usage.as_json()}) + DONE
 
+    def broken(self, error: ApiError) -> bytes:
+        """Return the error object as an event."""
+        return b"data: " + error.body() + b"\n\n"
+
     def _base(self) -> dict[str, Any]:
         head = self._head
         return {
@@ -173,6 +182,10 @@ class CompletionStream:
         if not self._include_usage:
             return DONE
         return sse(self._base() | {"choices": [], "usage": usage.as_json()}) + DONE
+
+    def broken(self, error: ApiError) -> bytes:
+        """Return the error object as an event."""
+        return b"data: " + error.body() + b"\n\n"
 
     def _base(self) -> dict[str, Any]:
         head = self._head

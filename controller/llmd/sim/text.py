@@ -1,14 +1,15 @@
 """Tokens and words of the simulator: a regex tokenizer, block hashes, answer lengths, a corpus. Pure.
 
-The tokenizer is no BPE: a token is up to seven letters or digits with the space before them, or one other
-character. English text comes to about 4.4 characters a token. The same input gives the same answer, for
-any process and hash seed.
+The tokenizer is no BPE: a token is up to seven letters or digits with the space before them, one other
+character, or what `special` marks. English text comes to about 4.4 characters a token. The same input gives
+the same answer, for any process and hash seed.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
@@ -18,7 +19,7 @@ from zlib import crc32
 from controller.llmd.sim.config import Lengths
 from controller.llmd.sim.draws import integer, uniform
 
-_TOKEN: Final = re.compile(r" ?\w{1,7}|\s|[^\w\s]")
+_TOKEN: Final = re.compile(r"\x02[^\x03]{0,64}\x03| ?\w{1,7}|\s|[^\w\s]")
 _SENTENCES: Final = 600
 """About 7,000 tokens before the corpus repeats; answers start anywhere in it."""
 _WORDS: Final = """
@@ -52,21 +53,47 @@ def token_id(token: str) -> int:
     return crc32(token.encode("utf-8", "surrogatepass")) & 0x7FFFFFFF
 
 
+def special(name: str) -> str:
+    """Return text that is one token, as the special tokens of real models are; long names are cut."""
+    return f"\x02{name.replace(chr(3), '')[:64]}\x03"
+
+
 def digest(*parts: str) -> str:
     """Return a short digest of the parts, as a key for draws."""
     text = "\x1f".join(parts).encode("utf-8", "surrogatepass")
     return blake2b(text, digest_size=16).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class BlockChain:
+    """The hashes of full blocks, each bound to all before it and to the salt, and what is left over."""
+
+    hashes: tuple[int, ...]
+    above: bytes
+    rest: tuple[str, ...]
+    block_tokens: int
+
+    @classmethod
+    def begin(cls, block_tokens: int, salt: str = "") -> BlockChain:
+        """Return the chain of no tokens."""
+        return cls((), salt.encode("utf-8", "surrogatepass"), (), block_tokens)
+
+    def then(self, tokens: Sequence[str]) -> BlockChain:
+        """Return the chain after these tokens; its `hashes` are those of the blocks that they completed."""
+        size, above = self.block_tokens, self.above
+        pending = [*self.rest, *tokens]
+        hashes = []
+        full = len(pending) - len(pending) % size
+        for start in range(0, full, size):
+            block = "\x1f".join(pending[start : start + size]).encode("utf-8", "surrogatepass")
+            above = blake2b(above + b"\x1e" + block, digest_size=8).digest()
+            hashes.append(int.from_bytes(above, "big"))
+        return BlockChain(tuple(hashes), above, tuple(pending[full:]), size)
+
+
 def block_hashes(tokens: Sequence[str], block_tokens: int, salt: str = "") -> tuple[int, ...]:
-    """Return the hashes of the leading full blocks, each bound to all before it and to the cache salt."""
-    hashes = []
-    above = salt.encode("utf-8", "surrogatepass")
-    for start in range(0, len(tokens) - block_tokens + 1, block_tokens):
-        block = "\x1f".join(tokens[start : start + block_tokens]).encode("utf-8", "surrogatepass")
-        above = blake2b(above + b"\x1e" + block, digest_size=8).digest()
-        hashes.append(int.from_bytes(above, "big"))
-    return tuple(hashes)
+    """Return the hashes of the leading full blocks."""
+    return BlockChain.begin(block_tokens, salt).then(tokens).hashes
 
 
 def answer_length(seed: int, key: str, lengths: Lengths, max_tokens: int | None) -> int:

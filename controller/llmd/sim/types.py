@@ -21,8 +21,9 @@ class EngineRequest:
 
     `output_tokens` is how long the answer will be (0: pooling, done with the prompt). `priority` follows
     vLLM: lower is earlier, read only under priority scheduling. `prefix` holds the chained hashes of the
-    prompt's leading full blocks; empty means that nothing is shared. `hangs`: a fault, no token follows
-    the first one and the place is held until `cancel`.
+    prompt's leading full blocks; empty means that nothing is shared. `answer_blocks` goes on from there with
+    the hashes of the full blocks that the answer completes: a later prompt that contains it finds them.
+    `hangs`: a fault, no token follows the first one and the place is held until `cancel`.
     """
 
     request_id: str
@@ -31,6 +32,7 @@ class EngineRequest:
     priority: int = 0
     prefix: Sequence[int] = ()
     hangs: bool = False
+    answer_blocks: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class Part:
     prompt_tokens: int
     output_tokens: int
     prefix: Sequence[int] = ()
+    answer_blocks: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,7 @@ class SimRequest:
     prefix: Sequence[int] = ()
     body_bytes: int = 0
     extra_parts: tuple[Part, ...] = ()
+    answer_blocks: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,48 +6,25 @@ param, code}}` with the status as the code. Unknown fields are tolerated, as vLL
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-import orjson
+from controller.llmd.sim.fields import (
+    INPUTS_MAX,
+    ApiError,
+    check_sampling,
+    inputs,
+    integer,
+    items,
+    model_name,
+    stops,
+)
+from controller.llmd.sim.template import Rendered, render
 
-Api = Literal["chat", "completion", "response"]
+Api = Literal["chat", "completion", "response", "message"]
 
 CHOICES_MAX: Final = 128
 """OpenAI's bound on `n`."""
-INPUTS_MAX: Final = 2048
-"""OpenAI's bound on the inputs of one embeddings call, and ours on prompts of one completions call."""
-STOPS_MAX: Final = 64
-"""Stop strings of one request; OpenAI takes 4, vLLM any number."""
-IMAGE_TOKENS: Final = 256
-"""What an image or audio part counts for; models differ between 85 and 2,880."""
-
-
-class ApiError(Exception):
-    """An answer that is an error. `kind` is vLLM's error type; `plain` sends the message as text."""
-
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        kind: str = "BadRequestError",
-        param: str | None = None,
-        headers: dict[str, str] | None = None,
-        plain: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.kind = kind
-        self.param = param
-        self.headers = headers or {}
-        self.plain = plain
-
-    def body(self) -> bytes:
-        """Return the error object as JSON."""
-        error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.status}
-        return orjson.dumps({"error": error})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +59,6 @@ class Generation:
     cache_salt: str = ""
     echo: bool = False
     after_tool: bool = False
-    extra_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,36 +71,17 @@ class Embedding:
     base64: bool
 
 
-@dataclass(slots=True)
-class _Rendered:
-    text: list[str] = field(default_factory=list)
-    last_user: str = ""
-    last_role: str = ""
-    extra_tokens: int = 0
-
-
-def read_body(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in `body`."""
-    try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise ApiError(400, f"invalid JSON in the request body: {error}") from error
-    if not isinstance(data, dict):
-        raise ApiError(400, "the request body must be a JSON object")
-    return data
-
-
 def read_chat(data: dict[str, Any]) -> Generation:
     """Read a chat completions body."""
-    rendered = _render(_list(data, "messages", required=True), "messages")
+    rendered = render(items(data, "messages", required=True), "messages")
     if data.get("logprobs") or data.get("top_logprobs"):
         raise ApiError(
             400, "logprobs are not simulated: leave logprobs and top_logprobs out", param="logprobs"
         )
-    maximum = _integer(data, "max_completion_tokens", low=1)
+    maximum = integer(data, "max_completion_tokens", low=1)
     if maximum is None:
-        maximum = _integer(data, "max_tokens", low=1)
-    tools = tuple(_tool(tool, "function") for tool in _list(data, "tools"))
+        maximum = integer(data, "max_tokens", low=1)
+    tools = tuple(_tool(tool, "function") for tool in items(data, "tools"))
     return _generation(data, "chat", rendered, maximum, tools, _schema(data.get("response_format")))
 
 
@@ -132,10 +89,10 @@ def read_completion(data: dict[str, Any]) -> Generation:
     """Read a completions body; a prompt is text, tokens, or a list of either."""
     if data.get("logprobs") is not None:
         raise ApiError(400, "logprobs are not simulated: leave logprobs out", param="logprobs")
-    prompts = _inputs(data.get("prompt"), "prompt")
-    maximum = _integer(data, "max_tokens", low=1)
+    prompts = inputs(data.get("prompt"), "prompt")
+    maximum = integer(data, "max_tokens", low=1)
     last = prompts[-1] if isinstance(prompts[-1], str) else ""
-    rendered = _Rendered([], last)
+    rendered = Rendered([], last)
     generation = _generation(data, "completion", rendered, 16 if maximum is None else maximum, (), None)
     if len(prompts) * generation.choices > INPUTS_MAX:
         raise ApiError(400, f"n times the prompts must be at most {INPUTS_MAX}", param="n")
@@ -148,18 +105,18 @@ def read_response(data: dict[str, Any]) -> Generation:
         message = "responses are not stored here: send the whole input instead of previous_response_id"
         raise ApiError(400, message, param="previous_response_id")
     given = data.get("input")
-    items = (
+    turns = (
         [{"role": "user", "content": given}]
         if isinstance(given, str)
-        else _list(data, "input", required=True)
+        else items(data, "input", required=True)
     )
     if isinstance(data.get("instructions"), str):
-        items = [{"role": "system", "content": data["instructions"]}, *items]
+        turns = [{"role": "system", "content": data["instructions"]}, *turns]
     text = data.get("text")
     shape = text.get("format") if isinstance(text, dict) else None
-    tools = tuple(_tool(tool, None) for tool in _list(data, "tools"))
-    maximum = _integer(data, "max_output_tokens", low=1)
-    return _generation(data, "response", _render(items, "input"), maximum, tools, _schema(shape))
+    tools = tuple(_tool(tool, None) for tool in items(data, "tools"))
+    maximum = integer(data, "max_output_tokens", low=1)
+    return _generation(data, "response", render(turns, "input"), maximum, tools, _schema(shape))
 
 
 def read_embedding(data: dict[str, Any]) -> Embedding:
@@ -168,9 +125,9 @@ def read_embedding(data: dict[str, Any]) -> Embedding:
     if not isinstance(shape, str) or shape not in {"float", "base64"}:
         raise ApiError(400, "encoding_format must be float or base64", param="encoding_format")
     return Embedding(
-        _model(data),
-        _inputs(data.get("input"), "input"),
-        _integer(data, "dimensions", low=1),
+        model_name(data),
+        inputs(data.get("input"), "input"),
+        integer(data, "dimensions", low=1),
         shape == "base64",
     )
 
@@ -178,7 +135,7 @@ def read_embedding(data: dict[str, Any]) -> Embedding:
 def _generation(
     data: dict[str, Any],
     api: Api,
-    rendered: _Rendered,
+    rendered: Rendered,
     maximum: int | None,
     tools: tuple[Tool, ...],
     schema: Any,
@@ -187,139 +144,28 @@ def _generation(
     options = data.get("stream_options")
     if options is not None and not stream:
         raise ApiError(400, "stream options can only be defined when stream is true", param="stream_options")
-    _numbers(data)
+    check_sampling(data)
     return Generation(
         api=api,
-        model=_model(data),
+        model=model_name(data),
         prompts=("".join(rendered.text),),
         last_user=rendered.last_user,
-        choices=_integer(data, "n", low=1, high=CHOICES_MAX) or 1,
+        choices=integer(data, "n", low=1, high=CHOICES_MAX) or 1,
         stream=stream,
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
         max_tokens=maximum,
-        min_tokens=_integer(data, "min_tokens", low=0) or 0,
+        min_tokens=integer(data, "min_tokens", low=0) or 0,
         ignore_eos=data.get("ignore_eos") is True,
-        stop=_stops(data),
-        seed=_integer(data, "seed") or 0,
-        priority=_integer(data, "priority") or 0,
+        stop=stops(data),
+        seed=integer(data, "seed") or 0,
+        priority=integer(data, "priority") or 0,
         tools=tools,
         tool_choice=_tool_choice(data, tools),
         parallel_tools=data.get("parallel_tool_calls") is not False,
         schema=schema,
         cache_salt=str(data.get("cache_salt") or ""),
-        after_tool=rendered.last_role in {"tool", "function_call_output"},
-        extra_tokens=rendered.extra_tokens,
+        after_tool=rendered.after_tool,
     )
-
-
-def _model(data: dict[str, Any]) -> str:
-    model = data.get("model")
-    if not isinstance(model, str) or not model:
-        raise ApiError(400, "model must be a non-empty string", param="model")
-    return model
-
-
-def _numbers(data: dict[str, Any]) -> None:
-    for name, low, high in (("temperature", 0.0, 100.0), ("top_p", 0.0, 1.0)):
-        value = data.get(name)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise ApiError(
-                400, f"{name} must be a number between {low:g} and {high:g}, got {value!r}", param=name
-            )
-
-
-def _integer(data: dict[str, Any], name: str, low: int = -(2**63), high: int = 2**63) -> int | None:
-    value = data.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ApiError(400, f"{name} must be an integer, got {value!r}", param=name)
-    if value < low:
-        raise ApiError(400, f"{name} must be at least {low}, got {value}.", param=name)
-    if value > high:
-        raise ApiError(400, f"{name} must be at most {high}, got {value}.", param=name)
-    return value
-
-
-def _list(data: dict[str, Any], name: str, *, required: bool = False) -> list[Any]:
-    value = data.get(name)
-    if value is None and not required:
-        return []
-    if not isinstance(value, list) or (required and not value):
-        raise ApiError(400, f"{name} must be a {'non-empty ' if required else ''}list", param=name)
-    return value
-
-
-def _inputs(value: Any, name: str) -> tuple[str | tuple[int, ...], ...]:
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list) or not value or len(value) > INPUTS_MAX:
-        message = f"{name} must be text, tokens, or a list of 1 to {INPUTS_MAX} of either"
-        raise ApiError(400, message, param=name)
-    if all(isinstance(item, int) and not isinstance(item, bool) for item in value):
-        value = [value]
-    inputs: list[str | tuple[int, ...]] = []
-    for item in value:
-        if isinstance(item, str):
-            inputs.append(item)
-        elif isinstance(item, list) and item and all(isinstance(token, int) for token in item):
-            inputs.append(tuple(item))
-        else:
-            raise ApiError(400, f"{name} must hold text or non-empty lists of token ids", param=name)
-    return tuple(inputs)
-
-
-def _stops(data: dict[str, Any]) -> tuple[str, ...]:
-    value = data.get("stop")
-    if value is None:
-        return ()
-    stops = [value] if isinstance(value, str) else value
-    if (
-        not isinstance(stops, list)
-        or len(stops) > STOPS_MAX
-        or not all(isinstance(s, str) and s for s in stops)
-    ):
-        raise ApiError(400, f"stop must be a non-empty string or a list of up to {STOPS_MAX}", param="stop")
-    return tuple(stops)
-
-
-def _render(messages: list[Any], name: str) -> _Rendered:
-    """Flatten messages into one prompt, a plain chat template."""
-    rendered = _Rendered()
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict):
-            raise ApiError(400, f"{name}[{index}] must be an object", param=name)
-        role = message.get("role") or message.get("type")
-        if not isinstance(role, str) or not role:
-            raise ApiError(400, f"{name}[{index}].role must be a string", param=name)
-        text = _content(message.get("content", message.get("output")), rendered, f"{name}[{index}].content")
-        text += "".join(str(call) for call in _list(message, "tool_calls"))
-        rendered.text.append(f"<{role}>\n{text}\n")
-        rendered.last_role = role
-        if role == "user":
-            rendered.last_user = text
-    rendered.text.append("<assistant>\n")
-    return rendered
-
-
-def _content(content: Any, rendered: _Rendered, where: str) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    if not isinstance(content, list):
-        raise ApiError(400, f"{where} must be text or a list of parts", param=where)
-    texts = []
-    for part in content:
-        if isinstance(part, str):
-            texts.append(part)
-        elif isinstance(part, dict) and isinstance(part.get("text"), str):
-            texts.append(part["text"])
-        elif isinstance(part, dict) and isinstance(part.get("type"), str):
-            rendered.extra_tokens += IMAGE_TOKENS
-        else:
-            raise ApiError(400, f"{where} holds a part without a type", param=where)
-    return "".join(texts)
 
 
 def _tool(tool: Any, nested: str | None) -> Tool:

@@ -20,7 +20,8 @@ from gateway.kernel.errors import (
 )
 from gateway.listener.client import HttpClient
 from gateway.listener.router import Handler, Route
-from gateway.pipeline.drive import Exchange, Surroundings
+from gateway.pipeline.drive import Exchange
+from gateway.pipeline.surroundings import Surroundings
 from gateway.proxy.mcp.ask import Ask
 from gateway.proxy.mcp.call import CallBench, CallJudge
 from gateway.proxy.mcp.passage import Passage, Way

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import sqlite3
+import string
 
 import asyncpg
 import pytest
 
-from gateway.kernel.bounds import STORE_QUEUE_MAX
+from gateway.kernel.bounds import STORE_COLUMN_BYTES_MAX, STORE_QUEUE_MAX
 from gateway.kernel.errors import (
     ConflictError,
     DuplicateKeyError,
@@ -198,6 +200,22 @@ async def test_a_cursor_that_is_none_of_ours_is_refused(store: Store, cursor: st
     """A made-up cursor is the caller's mistake, never ours."""
     with pytest.raises(InvalidRequestError):
         await store.decisions(EVERY_TENANT, ANY, limit=1, cursor=cursor)
+
+
+async def test_the_longest_columns_can_be_stored_together(store: Store) -> None:
+    """Every text at its bound at once, of letters that do not compress, is stored and found again."""
+    noise = random.Random(1)
+    texts = ["".join(noise.choices(string.ascii_letters, k=STORE_COLUMN_BYTES_MAX)) for _ in range(5)]
+    tenant = Tenant(texts[0])
+    names = ("request_key", "correlation_id", "model", "action_type")
+    entry = decision(1, tenant=tenant, **dict(zip(names, texts[1:], strict=True)))
+    await store.submit([entry, event(1, entry.entry_id, tenant=tenant)])
+    assert await store.decision_by_key(tenant, texts[1]) == entry
+    page = await store.decisions(tenant, DecisionFilter(correlation_id=texts[2]), limit=2, cursor=None)
+    assert page.decisions == (entry,)
+    with pytest.raises(InvalidRequestError, match="request_key"):
+        store.submit([decision(2, request_key=texts[0] + "k")])
+    assert store.health().ready
 
 
 async def test_memory_comes_in_the_order_of_commit(store: Store) -> None:

@@ -304,3 +304,53 @@ async def test_a_fault_of_the_ticks_lets_everybody_go(monkeypatch: pytest.Monkey
         await one.run()
     assert (await task).turn == "admitted"
     assert (await one.admit(Asked("comes"))).control["mode"] == "bypass"
+
+
+async def test_a_further_attempt_has_fresh_headers() -> None:
+    """What is left of the first token's time is less than it was; who is not in flight has none."""
+    one = governor()
+    terms = await one.admit(Asked())
+    assert dict(terms.headers)["x-llm-d-slo-ttft-ms"] == "2000"
+    at(one, 100.75)
+    assert dict(one.headers(Asked()))["x-llm-d-slo-ttft-ms"] == "1250"
+    assert one.headers(Asked(ticket="gone")) == ()
+
+
+async def test_a_detour_has_terms_of_its_own() -> None:
+    """The next model, its fields and headers, a control part with its reason; and nothing moves yet."""
+    one = governor()
+    await one.admit(Asked())
+    terms = one.detour(Asked(), {"large"})
+    assert terms is not None
+    assert (terms.turn, terms.model, terms.fields) == ("admitted", "mid", {"model": "mid"})
+    assert terms.actions == ("MODEL_SWITCHED",)
+    assert "large gave no answer" in terms.reason
+    assert terms.control["plan"]["model"] == "mid"
+    assert one._controller.deployments["large"].in_flight == 1
+    assert one.detour(Asked(), {"large", "mid", "small"}) is None
+
+
+@pytest.mark.parametrize(
+    ("ending", "blamed"),
+    [
+        (Ending(fate="failed", status=None, error="UPSTREAM_UNREACHABLE"), True),
+        (Ending(fate="failed", status=None, error="UPSTREAM_TIMEOUT"), True),
+        (Ending(fate="failed", status=502), True),
+        (Ending(fate="failed", status=503), False),
+        (Ending(fate="failed", status=429), False),
+    ],
+)
+async def test_a_diverted_request_ends_where_it_went(ending: Ending, blamed: bool) -> None:
+    """Its slot moves at once, a full model is not blamed, and the end is that of the second model."""
+    one = governor()
+    await one.admit(Asked())
+    terms = one.detour(Asked(), {"large"})
+    assert terms is not None
+    one.diverted(Asked(), terms, ending)
+    deployments = one._controller.deployments
+    assert (deployments["large"].in_flight, deployments["mid"].in_flight) == (0, 1)
+    assert any(failed for _, failed in deployments["large"].breaker._events) is blamed
+    observed = one.ended("t", Ending())
+    assert observed is not None
+    assert observed["output_tokens"] == 20
+    assert deployments["mid"].in_flight == 0

@@ -134,19 +134,6 @@ async def test_the_mode_in_force(tmp_path: Path, policy: Any, mode: Mode | None,
     assert (engine.mode, engine.advisory_allowed) == (mode, allowed)
 
 
-async def test_a_model_that_nobody_serves_is_counted_as_other(tmp_path: Path) -> None:
-    """Labels of metrics name only models of the catalogue."""
-
-    class Catalogue:
-        @staticmethod
-        def known() -> list[str]:
-            return ["m"]
-
-    known = app._Known(Catalogue.known)
-    assert "m" in known
-    assert "n" not in known
-
-
 async def test_both_listeners_answer_what_is_theirs(tmp_path: Path) -> None:
     """Health on both; records and metrics on the admin one alone; an unknown path in the shape of its API."""
     async with running_gateway(tmp_path) as one, aiohttp.ClientSession() as session:

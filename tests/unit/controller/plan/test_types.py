@@ -114,7 +114,7 @@ def test_words_are_safe_in_metrics_and_records(words: type[Mode], pattern: str) 
 def test_requests_carry_no_text() -> None:
     """A request's fields are counts, times, names and its intent: there is no place for a prompt."""
     texts = {field.name for field in dataclasses.fields(request()) if "str" in str(field.type)}
-    assert texts == {"request_id", "model", "tenant", "route", "session"}
+    assert texts == {"request_id", "model", "tenant", "route", "session", "without"}
 
 
 @pytest.mark.parametrize("value", [QUIET, snapshot(), request(), tick()])

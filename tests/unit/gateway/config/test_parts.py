@@ -87,3 +87,88 @@ def test_what_the_controller_needs_is_optional() -> None:
             Config.model_validate({"backends": [backend], "models": [model | wrong]})
     with pytest.raises(ValueError, match="dialect"):
         Config.model_validate({"backends": [backend | {"dialect": "llm-e"}]})
+
+
+BACKENDS = [
+    {"name": "a", "url": "x"},
+    {"name": "b", "url": "y"},
+    {"name": "c", "url": "z", "dialect": "vllm"},
+]
+
+
+def model(backend: Any) -> Any:
+    """A model that these backends serve."""
+    return Config.model_validate(
+        {"backends": BACKENDS, "models": [{"name": "m", "backend": backend}]}
+    ).models[0]
+
+
+@pytest.mark.parametrize(
+    ("backend", "shares", "replicas"),
+    [
+        ("a", [("a", 1.0, 0)], 1),
+        (["b", "a"], [("b", 1.0, 0), ("a", 1.0, 0)], 2),
+        ({"name": "a", "weight": 3}, [("a", 3.0, 0)], 1),
+        ([{"name": "a", "weight": 0.5}, {"name": "b", "order": 2}], [("a", 0.5, 0), ("b", 1.0, 2)], 1),
+        ([{"name": "a", "order": 1}, {"name": "b", "order": 1}], [("a", 1.0, 1), ("b", 1.0, 1)], 2),
+    ],
+)
+def test_a_model_names_one_backend_or_several(
+    backend: Any, shares: list[tuple[str, float, int]], replicas: int
+) -> None:
+    """A name, a list of names, or names with their shares; those that stand by are no replicas."""
+    made = model(backend)
+    assert [(share.name, share.weight, share.order) for share in made.backend] == shares
+    assert made.replicas == replicas
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        ([], "at least 1 item"),
+        (["a"] * 65, "at most 64 items"),
+        (["a", "a"], "stands there twice"),
+        (["a", "nobody"], "names the backend `nobody`, which is not there"),
+        (["a", "c"], "must speak one dialect"),
+        ({"name": "a", "weight": 0}, "greater than 0"),
+        ({"name": "a", "order": -1}, "greater than or equal to 0"),
+        ({"name": "a", "wait": 1}, "not permitted"),
+        (5, "valid tuple"),
+    ],
+)
+def test_shares_hold_together(backend: Any, said: str) -> None:
+    """No empty list, nobody twice, nobody unknown, no two dialects, no share of nothing."""
+    with pytest.raises(ValueError, match=said):
+        model(backend)
+
+
+def test_retries_are_off_where_they_could_surprise() -> None:
+    """By default nothing is sent twice to one backend, nor to anybody once it may have been begun."""
+    retries = Config().retries
+    assert (retries.after_send, retries.same_backend, retries.attempts_max) == (False, False, 3)
+    assert retries.statuses == (429, 502, 503, 504)
+
+
+@pytest.mark.parametrize(
+    ("retries", "said"),
+    [
+        ({"statuses": [404]}, "404 is no matter of the moment: use 408, 425, 429, or 500 and above"),
+        ({"statuses": [200]}, "greater than or equal to 400"),
+        ({"attempts_max": 0}, "attempts_max"),
+        ({"attempts_max": 11}, "attempts_max"),
+        ({"budget_ratio": 1.5}, "budget_ratio"),
+        ({"total_s": 0}, "total_s"),
+        ({"hedge": True}, "hedge"),
+    ],
+)
+def test_retries_are_bounded(retries: dict[str, Any], said: str) -> None:
+    """Statuses that another backend would answer alike, and bounds that are none, are refused."""
+    with pytest.raises(ValueError, match=said):
+        Config.model_validate({"retries": retries})
+
+
+@pytest.mark.parametrize("breaker", [{"failures": 0}, {"failure_ratio": 0}, {"when_all_open": "wait"}])
+def test_breakers_are_bounded(breaker: dict[str, Any]) -> None:
+    """A breaker that opens without a failure is none."""
+    with pytest.raises(ValueError, match=next(iter(breaker))):
+        Config.model_validate({"breaker": breaker})

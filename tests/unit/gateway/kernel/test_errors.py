@@ -19,6 +19,7 @@ from gateway.kernel.errors import (
     SetupError,
     StoreError,
     UpstreamError,
+    UpstreamOpenError,
 )
 
 TREE = [GatewayError]
@@ -58,7 +59,10 @@ def test_every_error_stands_in_the_map(kind: type[GatewayError]) -> None:
 
 @pytest.mark.parametrize("kind", TREE)
 def test_statuses_tell_whose_fault_it_is(kind: type[GatewayError]) -> None:
-    """4xx where the caller can mend it, 503 for the store, 502 and 504 for backends, else 500."""
+    """4xx where the caller can mend it, 503 for the store, 502 and 504 for backends, else 500.
+
+    A backend that was not even tried is 503: nothing of it is broken that we know of.
+    """
     error = made(kind)
     if issubclass(kind, RequestError):
         assert 400 <= error.status < 500
@@ -67,7 +71,7 @@ def test_statuses_tell_whose_fault_it_is(kind: type[GatewayError]) -> None:
         assert error.status == 503
         assert error.retryable
     elif issubclass(kind, UpstreamError):
-        assert error.status in {502, 504}
+        assert error.status in ({503} if issubclass(kind, UpstreamOpenError) else {502, 504})
     elif issubclass(kind, SetupError):
         assert error.status == 500
     assert error.code == error.default_code
@@ -83,10 +87,15 @@ def test_what_an_error_carries() -> None:
 
 
 def test_only_what_was_never_sent_may_be_retried_blindly() -> None:
-    """Of backend errors only the one that says nothing left is retryable."""
-    assert [kind.__name__ for kind in TREE if issubclass(kind, UpstreamError) and made(kind).retryable] == [
+    """Of backend errors those that say that nothing left are retryable, and no others."""
+    kinds = [kind for kind in TREE if issubclass(kind, UpstreamError)]
+    assert [kind.__name__ for kind in kinds if made(kind).retryable] == [
         "UpstreamUnreachableError",
+        "UpstreamBusyError",
+        "UpstreamOpenError",
+        "UpstreamConnectTimeoutError",
     ]
+    assert all(made(kind).retryable is not kind.sent for kind in kinds)
 
 
 def test_a_policy_error_lists_every_problem_with_its_place() -> None:

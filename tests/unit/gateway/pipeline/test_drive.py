@@ -17,8 +17,6 @@ from gateway.kernel.errors import (
     UpstreamUnreachableError,
 )
 from gateway.kernel.types import Fate, Mode, Verdict
-from gateway.pipeline.journal import retrieve
-from gateway.store.port import Receipt
 from tests.kit.playbook import (
     LEAVES,
     SSE_HEAD,
@@ -315,16 +313,6 @@ async def test_leaving_during_a_refusal_changes_nothing(how: str, fate: Fate) ->
     book = book << "commit decision + outcome:refused" << "error 403 LLM_TOKENS_OVER_LIMIT" >> how
     played = await book.play()
     assert [outcome["fate"] for outcome in played.outcomes] == ["refused"]
-
-
-async def test_an_outcome_whose_receipt_is_cancelled_is_no_fault() -> None:
-    """A loop that ends cancels what is left; nobody is told of a fault."""
-    waiter: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-    waiter.cancel()
-    retrieve(waiter)
-    failed: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-    failed.set_exception(StoreUnavailableError("gone"))
-    retrieve(failed)
 
 
 async def test_header_values_are_relayed_as_they_came() -> None:

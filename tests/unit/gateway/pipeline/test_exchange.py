@@ -32,7 +32,9 @@ HAPPENS: dict[State, set[Event]] = {
     },
     State.PERSISTING: {Event.COMMITTED, Event.COMMIT_FAILED, Event.OVERTAKEN},
     State.PERSISTING_REFUSAL: {Event.COMMITTED, Event.COMMIT_FAILED},
-    State.FORWARDING: {Event.HEAD_ARRIVED, Event.BACKEND_FAILED},
+    State.FORWARDING: {Event.HEAD_ARRIVED, Event.BACKEND_FAILED, Event.ATTEMPT_FAILED},
+    State.BACKING_OFF: {Event.BACKED_OFF},
+    State.PERSISTING_ATTEMPT: {Event.COMMITTED, Event.COMMIT_FAILED},
     State.RELAYING: {
         Event.CHUNK_ARRIVED,
         Event.BODY_COMPLETED,
@@ -47,10 +49,10 @@ INTERRUPTS = {Event.CLIENT_LEFT, Event.SHUT_DOWN}
 
 def queued(path: Path) -> bool:
     """The record of this path is the store's: it was committed, or it was queued when the client left."""
-    if Event.COMMIT_FAILED in path.events:
-        return False
-    if Event.COMMITTED in path.events:
-        return True
+    commits = [event for event in path.events if event in {Event.COMMITTED, Event.COMMIT_FAILED}]
+    if commits:
+        # The first is the decision's; a later one is that of a further attempt.
+        return commits[0] is Event.COMMITTED
     decided = {Event.PERMITTED, Event.GOVERNED} & set(path.events)
     return bool(decided) and path.events[-1] in INTERRUPTS
 
@@ -70,12 +72,56 @@ def test_nothing_is_forwarded_before_it_is_committed() -> None:
         assert path.commands.index(Command.PERSIST) < path.commands.index(Command.FORWARD)
         assert Event.COMMITTED in path.events
     leads_to_forward = {key for key, found in TABLE.items() if Command.FORWARD in found.commands}
-    assert leads_to_forward == {(State.PERSISTING, Event.COMMITTED)}
+    assert leads_to_forward == {
+        (State.PERSISTING, Event.COMMITTED),
+        (State.PERSISTING_ATTEMPT, Event.COMMITTED),
+    }
+
+
+def test_every_attempt_has_its_own_commit() -> None:
+    """On every path, also with two attempts, each FORWARD is the answer to one persist of its own."""
+    effects = {Command.PERSIST, Command.PERSIST_ATTEMPT, Command.FORWARD}
+    twice = 0
+    for path in ALL:
+        order = [command for command in path.commands if command in effects]
+        assert (
+            order
+            == [
+                Command.PERSIST,
+                Command.FORWARD,
+                Command.PERSIST_ATTEMPT,
+                Command.FORWARD,
+            ][: len(order)]
+        ), path.events
+        commits = path.events.count(Event.COMMITTED) - (Command.PERSIST_REFUSAL in path.commands)
+        assert order.count(Command.FORWARD) <= max(0, commits), path.events
+        twice += order.count(Command.FORWARD) == 2
+    assert twice > 10
+    for state in (State.PERSISTING, State.PERSISTING_ATTEMPT):
+        assert Command.FORWARD not in TABLE[state, Event.COMMIT_FAILED].commands
+
+
+def test_nothing_is_sent_again_once_an_answer_has_begun() -> None:
+    """Behind RELAY_HEAD no path forwards: the client has bytes of the first answer."""
+    begun = [path.commands for path in ALL if Command.RELAY_HEAD in path.commands]
+    assert begun
+    for commands in begun:
+        assert Command.FORWARD not in commands[commands.index(Command.RELAY_HEAD) :]
+
+
+def test_an_attempt_is_given_up_before_the_next_is_thought_of() -> None:
+    """No two backends have the same exchange in their hands: there is no hedge."""
+    found = TABLE[State.FORWARDING, Event.ATTEMPT_FAILED]
+    assert found.commands[0] is Command.ABORT_BACKEND
+    assert [key for key, one in TABLE.items() if one.state is State.BACKING_OFF] == [
+        (State.FORWARDING, Event.ATTEMPT_FAILED)
+    ]
 
 
 def test_forward_stands_alone_in_its_transition() -> None:
     """No command runs in the same breath as FORWARD, so none can come between commit and forward."""
-    assert TABLE[State.PERSISTING, Event.COMMITTED].commands == (Command.FORWARD,)
+    for state in (State.PERSISTING, State.PERSISTING_ATTEMPT):
+        assert TABLE[state, Event.COMMITTED].commands == (Command.FORWARD,)
 
 
 def test_each_recorded_path_seals_exactly_one_fate() -> None:
@@ -176,6 +222,10 @@ def test_a_broken_answer_never_looks_whole() -> None:
         (State.FORWARDING, Event.BACKEND_FAILED, Fate.FAILED),
         (State.FORWARDING, Event.FAULTED, Fate.FAILED),
         (State.FORWARDING, Event.CLIENT_LEFT, Fate.CLIENT_GONE),
+        (State.BACKING_OFF, Event.CLIENT_LEFT, Fate.CLIENT_GONE),
+        (State.BACKING_OFF, Event.SHUT_DOWN, Fate.CUT),
+        (State.PERSISTING_ATTEMPT, Event.COMMIT_FAILED, Fate.FAILED),
+        (State.PERSISTING_ATTEMPT, Event.CLIENT_LEFT, Fate.CLIENT_GONE),
         (State.PERSISTING, Event.CLIENT_LEFT, Fate.CLIENT_GONE),
         (State.DECIDING, Event.HELD, Fate.REFUSED),
         (State.ADMITTING, Event.HELD, Fate.REFUSED),

@@ -77,3 +77,14 @@ async def test_who_acted_records_the_one_outcome(tmp_path: Path) -> None:
         await kept.append_event(EVERY_TENANT, entry.entry_id, "outcome", data, acted=True)
         with pytest.raises(ConflictError):
             await kept.append_event(EVERY_TENANT, entry.entry_id, "outcome", data, acted=True)
+
+
+async def test_nobody_else_records_attempts(tmp_path: Path) -> None:
+    """A note that claims to be a further attempt is refused, whoever sends it; other kinds are notes."""
+    async with await _open(tmp_path) as store:
+        await store.submit((decision(1),))
+        kept = _kept(store)
+        with pytest.raises(InvalidRequestError) as caught:
+            await kept.append_event(EVERY_TENANT, decision(1).entry_id, "note", {"kind": "attempt"})
+        assert caught.value.pointer == "/data/kind"
+        await kept.append_event(EVERY_TENANT, decision(1).entry_id, "note", {"kind": "comment"})

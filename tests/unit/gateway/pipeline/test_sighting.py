@@ -119,3 +119,15 @@ def test_event_streams() -> None:
     assert is_event_stream(Head(headers=((b"Content-Type", b"Text/Event-Stream; charset=utf-8"),)))
     assert not is_event_stream(Head(headers=((b"content-type", b"application/json"),)))
     assert not is_event_stream(Head(headers=()))
+
+
+def test_further_attempts_are_told() -> None:
+    """The client is told how many there were, from the second on; what the first came to is forgotten."""
+    sighting = Sighting(0.0, admitted=verdict(), status=503, head_s=1.0, error=UpstreamBrokenError("x"))
+    other = verdict(model="other")
+    assert sighting.goes_on(other) is other
+    assert (sighting.admitted, sighting.attempt) == (other, 2)
+    assert (sighting.status, sighting.head_s, sighting.error) == (None, None, None)
+    assert dict(own_headers(sighting, request_id="r"))["x-lumyn-attempts"] == "2"
+    sighting.attempts = [{"n": 1}, {"n": 2}]
+    assert outcome_data(sighting, Fate.COMPLETE, now_s=2.0)["attempts"] == [{"n": 1}, {"n": 2}]

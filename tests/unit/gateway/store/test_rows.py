@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.kernel.bounds import STORE_COLUMN_BYTES_MAX
 from gateway.kernel.errors import InvalidRequestError
 from gateway.kernel.types import Tenant
 from gateway.records.chain import header
@@ -94,3 +95,21 @@ def test_a_sealed_entry_tells_what_the_queue_asks() -> None:
         None,
         policy().body,
     )
+
+
+LONG = "k" * STORE_COLUMN_BYTES_MAX
+
+
+@pytest.mark.parametrize("name", ["entry_id", "action_type", "model", "correlation_id", "request_key"])
+def test_a_column_too_long_to_be_indexed_is_refused(name: str) -> None:
+    """At the bound it is taken, one byte more is refused by its name; bytes count, not letters."""
+    assert seal(decision(1, **{name: LONG})).row
+    for value in (LONG + "k", "é" * (STORE_COLUMN_BYTES_MAX // 2) + "k"):
+        with pytest.raises(InvalidRequestError, match=f"{name} of this decision"):
+            seal(decision(1, **{name: value}))
+
+
+def test_many_reason_codes_are_no_long_column() -> None:
+    """A list may be long: it is not searched by as one text."""
+    codes = tuple(f"REASON_{number:04}" for number in range(200))
+    assert seal(decision(1, reason_codes=codes)).row[6].count("REASON") == 200

@@ -96,6 +96,7 @@ def test_a_locked_database_fails_the_batch_and_leaves_no_gap(
         ("SQLITE_BUSY_SNAPSHOT", False),
         ("SQLITE_LOCKED", False),
         ("SQLITE_IOERR_WRITE", False),
+        ("SQLITE_IOERR_SHMSIZE", False),
         ("SQLITE_IOERR_FSYNC", True),
         ("SQLITE_IOERR_DIR_FSYNC", True),
         ("SQLITE_IOERR_READ", True),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from gateway.kernel.errors import RecordError
@@ -51,3 +53,56 @@ async def test_a_segment_that_cannot_be_read_is_said(dsn: str) -> None:
     await connection.close()
     with pytest.raises(RecordError, match="segment cannot be read"):
         await verify_postgres(dsn)
+
+
+async def tampered(dsn: str, statement: str) -> None:
+    """Change what is stored behind the store's back."""
+    connection = await connect(dsn)
+    await connection.execute("DROP TRIGGER entries_never_change ON entries")
+    await connection.execute(statement)
+    await connection.close()
+
+
+async def test_several_processes_find_what_one_finds(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut anywhere, by connections of their own, a store has the same faults and progress."""
+    async with await open_postgres(dsn, clock=StillClock(), randomness=CountedRandomness()) as store:
+        await store.submit([decision(number) for number in range(40)])
+    monkeypatch.setattr(module, "SPAN_POSITIONS", 7)
+    monkeypatch.setattr(module, "INLINE_MAX", 10)
+    seen: list[tuple[int, int]] = []
+    whole = await verify_postgres(dsn, jobs=2, progress=lambda done, total: seen.append((done, total)))
+    assert (whole.faults, whole.records) == ((), 40)
+    assert seen == [(done, 40) for done in (7, 14, 21, 28, 35, 40)]
+    await tampered(dsn, "UPDATE entries SET verdict = 'QUERY' WHERE seq IN (13, 14, 30)")
+    alone, together = await verify_postgres(dsn), await verify_postgres(dsn, jobs=2)
+    assert together == alone
+    assert {fault.seq for fault in together.faults} == {13, 14, 30}
+
+
+async def test_processes_of_a_server_that_says_no_are_one_line(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes wrong in another process is told in words, as in this one."""
+    async with await open_postgres(dsn, clock=StillClock(), randomness=CountedRandomness()) as store:
+        await store.submit([decision(number) for number in range(40)])
+    for name in ("SPAN_POSITIONS", "INLINE_MAX"):
+        monkeypatch.setattr(module, name, 10)
+    honest = module.check_span_apart
+    monkeypatch.setattr(module, "partial", lambda _, dsn, __, *rest: partial(honest, dsn, "none", *rest))
+    with pytest.raises(RecordError, match="invalid snapshot"):
+        await verify_postgres(dsn, jobs=2)
+
+
+async def test_what_lies_behind_damage_is_looked_at(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stretch that the server cannot read is a fault, and the next stretch is read all the same."""
+    async with await open_postgres(dsn, clock=StillClock(), randomness=CountedRandomness()) as store:
+        await store.submit([decision(number) for number in range(30)])
+    monkeypatch.setattr(module, "SPAN_POSITIONS", 10)
+    monkeypatch.setattr(module, "DAMAGED", {"22012"})  # A division by zero stands for the damage.
+    rows = module._ROWS.replace("position <= $2", "position <= $2 AND 1 / (position - 15) IS NOT NULL")
+    monkeypatch.setattr(module, "_ROWS", rows)
+    report = await verify_postgres(dsn)
+    assert [fault.what[:32] for fault in report.faults if fault.seq == -1] == [
+        "the database is damaged here: di"
+    ]
+    assert report.records == 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -13,7 +14,7 @@ from gateway.store import writer as writer_module
 from gateway.store.rows import seal
 from gateway.store.writer import CommitError, Group, GroupWriter, Outcome
 from gateway.system import SystemClock
-from tests.kit.entries import decision
+from tests.kit.entries import decision, event
 
 
 class Driver:
@@ -218,3 +219,124 @@ async def test_closing_commits_what_is_patient(driver: Driver) -> None:
     writer.submit(ONE, reserved=True)
     await writer.close()
     assert driver.batches == [1]
+
+
+async def test_an_outcome_that_fails_unheard_complains_to_nobody(
+    driver: Driver, group_writer: GroupWriter
+) -> None:
+    """Health tells of the fault; the loop does not speak of a future that nobody waits for."""
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    driver.errors = [CommitError("no space", fatal=True)]
+    outcome = group_writer.submit(ONE, reserved=True)
+    with pytest.raises(StoreUnavailableError, match="no space"):
+        await group_writer.submit(ONE)
+    assert outcome.done()
+    del outcome
+    gc.collect()
+    await asyncio.sleep(0)
+    assert not told
+
+
+OUTCOME = (seal(event(1, decision(1).entry_id)),)
+"""Of the decision in `ONE`."""
+EARLIER = (seal(event(2, decision(2).entry_id)),)
+"""Of a decision that was committed before."""
+
+
+async def test_an_outcome_outlives_an_outage(driver: Driver, group_writer: GroupWriter) -> None:
+    """One in the failed batch, and one that comes while the store is down, are committed once it is back."""
+    driver.errors = [CommitError("disk full", fatal=False)]
+    driver.probes = [CommitError("still full", fatal=False)]
+    inside = group_writer.submit(EARLIER, reserved=True)
+    with pytest.raises(StoreUnavailableError):
+        await group_writer.submit(ONE)
+    during = group_writer.submit(EARLIER, reserved=True)
+    assert not inside.done()
+    assert group_writer.health().queued == 2
+    await asyncio.wait_for(asyncio.gather(inside, during), 2.0)
+    assert driver.batches == [2]
+    assert group_writer.health().ready
+    assert group_writer.health().queued == 0
+
+
+async def test_an_outcome_of_a_refused_decision_goes_with_it(
+    driver: Driver, group_writer: GroupWriter
+) -> None:
+    """Whether it was queued behind its decision or comes after the refusal: there is nothing to end."""
+    driver.errors = [CommitError("disk full", fatal=False)]
+    driver.probes = [CommitError("still full", fatal=False)]
+    driver.gate.clear()
+    waiting = [group_writer.submit(ONE), group_writer.submit(OUTCOME, reserved=True)]
+    await asyncio.sleep(0)
+    driver.gate.set()
+    found = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 1.0)
+    assert all(isinstance(one, StoreUnavailableError) for one in found)
+    with pytest.raises(StoreUnavailableError):
+        group_writer.submit(OUTCOME, reserved=True)
+    while not group_writer.health().ready:
+        await asyncio.sleep(0.01)
+    await group_writer.submit(ONE)
+    assert driver.batches == [1]
+
+
+async def test_what_outlives_an_outage_is_bounded(driver: Driver, group_writer: GroupWriter) -> None:
+    """Control records of a long outage fill no more than the queue."""
+    driver.errors = [CommitError("disk full", fatal=False)]
+    driver.probes = [CommitError("still full", fatal=False)]
+    with pytest.raises(StoreUnavailableError):
+        await group_writer.submit(ONE)
+    kept = [group_writer.submit(EARLIER, reserved=True) for _ in range(STORE_QUEUE_MAX)]
+    with pytest.raises(StoreUnavailableError):
+        group_writer.submit(EARLIER, reserved=True)
+    await asyncio.wait_for(asyncio.gather(*kept), 5.0)
+    assert group_writer.health().committed == STORE_QUEUE_MAX
+
+
+async def test_nothing_outlives_a_fatal_failure(driver: Driver, group_writer: GroupWriter) -> None:
+    """Also where the fault turns fatal only later: every waiter is told, and nothing is written again."""
+    driver.errors = [CommitError("full", fatal=False)]
+    driver.probes = [CommitError("flush failed", fatal=True)]
+    with pytest.raises(StoreUnavailableError):
+        await group_writer.submit(ONE)
+    kept = group_writer.submit(EARLIER, reserved=True)
+    with pytest.raises(StoreUnavailableError, match="flush failed"):
+        await asyncio.wait_for(kept, 2.0)
+    with pytest.raises(StoreUnavailableError):
+        group_writer.submit(EARLIER, reserved=True)
+    assert driver.batches == []
+
+
+async def test_closing_in_an_outage_tries_once_more_and_ends(driver: Driver) -> None:
+    """What was kept is tried at the end; where the fault is still there, it is refused, and close returns."""
+    for errors, refused in ((1, False), (2, True)):
+        writer = GroupWriter(driver, SystemClock())
+        driver.errors = [CommitError("full", fatal=False)] * errors
+        driver.probes = [CommitError("full", fatal=False)] * 50
+        kept = writer.submit(EARLIER, reserved=True)
+        with pytest.raises(StoreUnavailableError):
+            await writer.submit(ONE)
+        await asyncio.wait_for(writer.close(), 2.0)
+        assert isinstance(kept.exception(), StoreUnavailableError) == refused
+        assert driver.batches == [1]
+
+
+async def test_an_overdue_commit_keeps_what_ends_it(
+    driver: Driver, group_writer: GroupWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decision whose commit ended well too late has its outcome; one that failed too late has none."""
+    monkeypatch.setattr(writer_module, "STORE_COMMIT_S", 0.05)
+    for errors, outcomes in (([], 1), ([CommitError("full", fatal=False)], 0)):
+        driver.gate.clear()
+        driver.errors = errors
+        driver.batches.clear()
+        with pytest.raises(StoreUnavailableError, match="longer than"):
+            await group_writer.submit(ONE)
+        outcome = group_writer.submit(OUTCOME, reserved=True)
+        driver.gate.set()
+        found = await asyncio.wait_for(asyncio.gather(outcome, return_exceptions=True), 2.0)
+        assert isinstance(found[0], StoreUnavailableError) == (not outcomes)
+        while not group_writer.health().ready:
+            await asyncio.sleep(0.01)
+        assert driver.batches == [1, 1][: 2 * outcomes]
+        assert group_writer.health().queued == 0

@@ -11,6 +11,7 @@ import pytest
 from gateway.upstream import catalogue as module
 from gateway.upstream.backend import HttpBackend
 from gateway.upstream.catalogue import ModelCatalogue
+from gateway.upstream.cluster import Share
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.target import Target
 from tests.kit.rawpeer import Wire, raw_server
@@ -182,3 +183,29 @@ async def test_a_list_is_asked_for_until_it_has_come() -> None:
         asked = lists.asked
         await get(catalogue, "/v1/models")
     assert asked == lists.asked == 3
+
+
+async def test_a_model_of_several_backends_is_balanced() -> None:
+    """Configured twice or listed by two, a model is served by both; one that is left out is not chosen."""
+    both = Lists(listing("m", "m", "only")), Lists(listing("m"))
+    async with backends_of(*both) as [one, other]:
+        configured = ModelCatalogue([one, other], [("m", "b0"), ("m", "b1")], created_s=0)
+        listed = ModelCatalogue([one, other], [], created_s=0)
+        await listed.refresh()
+        for catalogue in (configured, listed):
+            assert catalogue.backend_of("m", {"b0"}) is other
+            assert catalogue.backend_of("m", {"b1"}) is one
+            assert catalogue.backend_of("m", {"b0", "b1"}) is None
+        assert listed.backend_of("only") is one
+        assert listed.backend_of("only", {"b0"}) is None
+        _, body = await get(listed, "/v1/models/m")
+        assert body["owned_by"] == "b0"
+
+
+async def test_shares_are_those_of_the_pair() -> None:
+    """A backend stands by for one model and serves another."""
+    async with backends_of(Lists(listing()), Lists(listing())) as [one, other]:
+        pairs = [("m", "b0"), ("m", "b1"), ("n", "b0")]
+        shares = {("m", "b0"): Share(order=1)}
+        catalogue = ModelCatalogue([one, other], pairs, created_s=0, shares=shares)
+        assert [catalogue.backend_of(model) for model in ("m", "m", "n")] == [other, other, one]

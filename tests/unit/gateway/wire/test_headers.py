@@ -15,6 +15,7 @@ from gateway.wire.headers import (
     check_request_headers,
     clean_request_id,
     forwarded_request_headers,
+    header_lines,
     listed_in_connection,
     relayed_response_headers,
 )
@@ -163,3 +164,20 @@ def test_an_underscore_is_seen_wherever_it_stands() -> None:
     long = b"x-" + b"a" * 100
     sent = [(b"host", b"h"), (long, b"1"), (long + b"_b", b"2")]
     assert forwarded_request_headers(sent, keep_authorization=True) == [(long, b"1")]
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(st.lists(st.tuples(st.binary(max_size=6), st.binary(max_size=6)), max_size=6))
+def test_lines_are_pairs_as_they_are(headers: list[tuple[bytes, bytes]]) -> None:
+    """Names and values stand in a head byte for byte, per cent signs too."""
+    assert header_lines(headers) == b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+    assert header_lines([(b"x-%s%", b"%d")]) == b"x-%s%: %d\r\n"
+
+
+def test_what_is_remembered_of_names_is_bounded() -> None:
+    """A client that never sends the same names twice costs no memory that grows."""
+    for count in range(module._PLANS_MAX * 2):
+        check_request_headers([HOST, (b"x-%d" % count, b"")])
+        header_lines([(b"x-%d" % count, b"")])
+    assert module._plan.cache_info().currsize == module._PLANS_MAX
+    assert module._template.cache_info().currsize == module._PLANS_MAX

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from controller.llmd.sim.answer import count_prompt, plan_answer, room_for
 from controller.llmd.sim.config import preset
+from controller.llmd.sim.fields import ApiError
 from controller.llmd.sim.text import tokenize
-from controller.llmd.sim.wire import ApiError, Generation, Tool
+from controller.llmd.sim.wire import Generation, Tool
 
 CONFIG = preset("llmd-demo")
 MODEL = CONFIG.models[1]
@@ -100,13 +101,28 @@ def test_echo_says_the_last_user_message_again():
     assert ask(echoing, room=1).text == "what"
 
 
-def test_prompts_are_counted_with_their_extras():
-    """Text by tokens, token lists by length, images on top; full blocks are hashed."""
+def test_prompts_are_counted():
+    """Text by tokens, token lists by length; full blocks are hashed."""
     text = "word " * 100
     assert count_prompt(MODEL, text).tokens == len(tokenize(text))
-    assert count_prompt(MODEL, (1, 2, 3), extra_tokens=7).tokens == 10
+    assert count_prompt(MODEL, (1, 2, 3)).tokens == 3
     assert len(count_prompt(MODEL, text).prefix) == len(tokenize(text)) // 16
     assert count_prompt(MODEL, "").tokens == 1
+
+
+@pytest.mark.parametrize("changes", [{}, {"tools": TOOLS, "tool_choice": "required"}, {"stop": (".",)}])
+def test_what_was_said_is_found_by_a_prompt_that_contains_it(changes):
+    """The blocks of prompt and answer lead those of the next turn; a stop string was computed too."""
+    answer = ask(room=300, ignore_eos=True, **changes)
+    prompt = count_prompt(MODEL, "what now\n")
+    said = "".join(answer.said)
+    later = count_prompt(MODEL, f"what now\n{said}\nand then? " + "word " * 20)
+    computed = (*prompt.prefix, *prompt.blocks_of(answer))
+    assert len(answer.said) == answer.tokens
+    assert len(computed) == (prompt.tokens + answer.tokens) // MODEL.engine.block_tokens > 0
+    assert later.prefix[: len(computed)] == computed
+    if not answer.calls:
+        assert said.startswith(answer.text)
 
 
 def test_the_context_bounds_prompt_plus_answer():

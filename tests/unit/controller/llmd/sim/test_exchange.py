@@ -3,7 +3,7 @@
 import pytest
 
 from controller.llmd.sim.exchange import Ids, fault_error
-from controller.llmd.sim.wire import ApiError
+from controller.llmd.sim.fields import ApiError
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.llmd.sim.wire import (
-    IMAGE_TOKENS,
-    ApiError,
-    read_body,
-    read_chat,
-    read_completion,
-    read_embedding,
-    read_response,
-)
+from controller.llmd.sim.fields import ApiError
+from controller.llmd.sim.wire import read_chat, read_completion, read_embedding, read_response
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
@@ -101,23 +94,6 @@ def test_a_full_chat_body_is_read_whole():
     assert generation.last_user == "hi"
 
 
-def test_parts_images_and_tool_results_are_counted():
-    """Text parts join, an image costs a fixed number of tokens, a tool result last means no further call."""
-    messages = [
-        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}]},
-        {
-            "role": "assistant",
-            "content": None,
-            "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}],
-        },
-        {"role": "tool", "content": "r", "tool_call_id": "1"},
-    ]
-    generation = read_chat(CHAT | {"messages": messages, "tools": TOOLS})
-    assert generation.extra_tokens == IMAGE_TOKENS
-    assert generation.after_tool
-    assert "<user>\na\n" in generation.prompts[0]
-
-
 @pytest.mark.parametrize(
     ("prompt", "count"), [("a", 1), (["a", "b"], 2), ([1, 2, 3], 1), ([[1, 2], [3]], 2), (["a", [3]], 2)]
 )
@@ -159,13 +135,6 @@ def test_embedding_options_are_checked():
     for wrong in ({"encoding_format": "hex"}, {"dimensions": 0}):
         with pytest.raises(ApiError):
             read_embedding({"model": "m", "input": "x"} | wrong)
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"\xff", b'{"a":NaN}'])
-def test_what_is_no_json_object_is_a_400(body):
-    """Before any field is looked at."""
-    with pytest.raises(ApiError):
-        read_body(body)
 
 
 JSON = st.recursive(
