@@ -125,6 +125,8 @@ class Gateway:
             await store.mark_unknown()
             await store.submit(policy_entries(policies, clock.wall_ms()))
             await gateway._memory.catch_up()
+            if gateway._governor is not None:
+                gateway._governor.begin()
         except BaseException:
             await store.close()
             raise

@@ -30,6 +30,7 @@ class Commands(LazyGroup):
         "doctor": "gateway.cli.doctor:doctor_command",
         "mcp": "gateway.cli.mcp:app",
         "keys": "gateway.cli.keys:app",
+        "evaluate": "controller.evaluate.command:evaluate",
         "sim": "controller.llmd.sim.command:sim",
         "completion": "gateway.cli.completion:completion_command",
         "version": "gateway.cli.version:version_command",
