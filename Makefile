@@ -57,7 +57,7 @@ sim-plots: $(READY) ## draw the plots of docs/simulator.md anew
 	@$(BIN)/python -m controller.llmd.sim.plots --out docs/images
 
 evaluate: $(READY) ## the intent controller against baselines, in virtual time
-	@$(BIN)/python -m controller.evaluate --scenario spike4 --policies all
+	@$(BIN)/lumyn evaluate --scenario spike4 --policies all
 
 bench: $(READY) ## the gateway against a bare aiohttp pass-through
 	@$(BIN)/python -m benchmarks.gateway

@@ -7,9 +7,8 @@ and are raised; the caller passes its request through.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final
@@ -18,9 +17,10 @@ from controller.core import Controller, Outcome, detour, flight_of
 from controller.intent import Intent, Subject
 from controller.llmd.translate import Constraints, Dialect, Endpoint, Surroundings, translate
 from controller.loop import Admission, Loop
-from controller.plan import ActionKind, Disposition, Mode, Plan, Request, Snapshot, TickState, digest, plain
+from controller.plan import ActionKind, Disposition, Mode, Plan, Request, TickState, digest, plain
 from controller.plan.explain import why
 from controller.ports import Asked, Clock, Ending, Journal, SignalSource
+from controller.stored import Ledger, config_body, control_part, lean, table_part
 from controller.verify import Settlement
 
 ROUTES: Final[Mapping[str, Endpoint]] = {
@@ -33,8 +33,6 @@ MODES: Final = (Mode.ACTIVE, Mode.SHADOW, Mode.BYPASS)
 """What an operator may set; `guarded` is the guard's own."""
 _OVERLOADED: Final = frozenset({429, 503})
 """The backend had no room: it is not broken, and the request may come again."""
-_TICKS_KEPT: Final = 64
-"""Ticks whose state is known to be in the ledger: half a minute, longer than any request plans with one."""
 _NOBODY: Final = frozenset({""})
 """The intents of a key whose patterns match none: no intent has an empty name."""
 
@@ -56,25 +54,6 @@ class Terms:
     control: dict[str, Any]
     plan: Plan
     """What they come from."""
-
-
-class Ledger:
-    """A journal that holds the state of a tick once, whoever notes it first."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._ticks: deque[str] = deque(maxlen=_TICKS_KEPT)
-
-    def note(self, kind: str, body: Mapping[str, Any]) -> None:
-        """Pass a record on."""
-        if kind == "tick":
-            self._ticks.append(body["digest"])
-        self._journal.note(kind, body)
-
-    def hold(self, state: TickState, state_digest: str) -> None:
-        """See that the state that a stored plan was made from is in the ledger."""
-        if state_digest not in self._ticks:
-            self.note("tick", {"digest": state_digest, "state": plain(state), "changes": []})
 
 
 class Governor:
@@ -101,6 +80,10 @@ class Governor:
         self._dialects = dict(dialects)
         self._tick: tuple[TickState, str] | None = None
         self._permitted = lru_cache(maxsize=1024)(self._match_names)
+
+    def begin(self) -> None:
+        """Note under which intents and models this controller begins; once, before any request."""
+        self._ledger.note("intents", config_body(self._controller.config, None))
 
     async def run(self) -> None:
         """Tick until cancelled. A fault is raised, and before that everybody who waits is let go."""
@@ -287,62 +270,23 @@ class Governor:
         plan, submission = admission.plan, admission.submission
         snapshot = admission.snapshot or submission.snapshot
         tick_digest = self._tick_digest(snapshot.tick)
-        seen = _seen(snapshot, tick_digest)
-        control: dict[str, Any] = {
-            "intent": intent.name,
-            "service_class": intent.service_class.value,
-            "mode": snapshot.mode.value,
-            "snapshot_digest": digest(seen),
-            "actions": plain(plan.actions),
-            "plan": _lean(plan),
-        }
-        if submission.shadow is not None:
-            control["shadow"] = {
-                "actions": plain(submission.shadow.actions),
-                "plan": _lean(submission.shadow),
-            }
+        shadow = submission.shadow
+        mode = Mode.SHADOW if shadow is not None else snapshot.mode
+        control = control_part(intent, mode.value, snapshot, tick_digest, plan)
         if plan.pressed:
-            # all that a replay needs: the tick's own state stands once in the ledger, under its digest
-            self._ledger.hold(snapshot.tick, tick_digest)
-            control |= {
-                "options": plain(plan.options),
-                "request": plain(submission.request),
-                "snapshot": seen,
-            }
+            control |= table_part(submission.request, snapshot, tick_digest, plan)
+        if shadow is not None:
+            control["shadow"] = {"actions": plain(shadow.actions), "plan": lean(shadow)}
+            if shadow.pressed:
+                control["shadow"] |= table_part(submission.request, snapshot, tick_digest, shadow)
+        if plan.pressed or (shadow is not None and shadow.pressed):
+            self._ledger.hold(snapshot.tick, tick_digest, self.loop.last_tick)
         return control
 
     def _tick_digest(self, state: TickState) -> str:
         if self._tick is None or self._tick[0] is not state:
             self._tick = (state, digest(state))
         return self._tick[1]
-
-
-_LEAN: Final = tuple(field.name for field in fields(Plan) if field.name not in {"actions", "options"})
-
-
-def _lean(plan: Plan) -> dict[str, Any]:
-    """Return a plan without what stands beside it or is stored under pressure only."""
-    return {name: plain(getattr(plan, name)) for name in _LEAN}
-
-
-def _seen(snapshot: Snapshot, tick_digest: str) -> dict[str, Any]:
-    """Return a snapshot with its tick by digest."""
-    seen = {
-        field.name: plain(getattr(snapshot, field.name)) for field in fields(Snapshot) if field.name != "tick"
-    }
-    return {"tick_digest": tick_digest, **seen}
-
-
-def stored_case(control: Mapping[str, Any], tick: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """Return the request, snapshot and plan of a stored control part, as `core.replay` takes them.
-
-    `tick` is the state that the ledger holds under the part's `tick_digest`.
-    """
-    snapshot = {name: value for name, value in control["snapshot"].items() if name != "tick_digest"}
-    # that it expired was found in the queue; no plan says so
-    actions = [action for action in control["actions"] if action["kind"] != ActionKind.EXPIRED]
-    plan = {**control["plan"], "actions": actions, "options": control["options"]}
-    return control["request"], {**snapshot, "tick": tick}, plan
 
 
 def _status(ending: Ending) -> str:

@@ -73,18 +73,47 @@ class ModeChange:
     at_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class GuardState:
+    """Everything that a guard remembers between two ticks; a ledger can hold it."""
+
+    mode: GuardMode
+    bad_ratios: int
+    ratio_due_s: float | None
+    """When the next window of predictions is looked at; None before the first."""
+    since_s: float | None
+    """When it last changed; None where it never did."""
+    step: int
+    """Which of `COHORTS` is controlled."""
+    entered_miss: float | None
+
+
 class Guard:
     """Decides the mode, tick by tick."""
 
     __slots__ = ("_bad_ratios", "_entered_miss", "_ratio_due_s", "_since_s", "_step", "mode")
 
-    def __init__(self) -> None:
-        self.mode = GuardMode.ACTIVE
-        self._bad_ratios = 0
-        self._ratio_due_s = -math.inf
-        self._since_s = -math.inf
-        self._step = len(COHORTS) - 1
-        self._entered_miss: float | None = None
+    def __init__(self, state: GuardState | None = None) -> None:
+        """Begin well, or go on from `state`."""
+        began = state or GuardState(GuardMode.ACTIVE, 0, None, None, len(COHORTS) - 1, None)
+        self.mode = began.mode
+        self._bad_ratios = began.bad_ratios
+        self._ratio_due_s = -math.inf if began.ratio_due_s is None else began.ratio_due_s
+        self._since_s = -math.inf if began.since_s is None else began.since_s
+        self._step = began.step
+        self._entered_miss = began.entered_miss
+
+    @property
+    def state(self) -> GuardState:
+        """Return what it remembers."""
+        return GuardState(
+            mode=self.mode,
+            bad_ratios=self._bad_ratios,
+            ratio_due_s=self._ratio_due_s if math.isfinite(self._ratio_due_s) else None,
+            since_s=self._since_s if math.isfinite(self._since_s) else None,
+            step=self._step,
+            entered_miss=self._entered_miss,
+        )
 
     @property
     def share(self) -> float:

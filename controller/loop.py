@@ -18,6 +18,7 @@ from controller.intent import IntentSet
 from controller.llmd.scrape import Scraped, read_metrics
 from controller.plan import Disposition, Mode, Plan, Request, Snapshot, digest, plain
 from controller.ports import Clock, Journal, SignalSource
+from controller.stored import config_body, tick_body
 from controller.verify import Settlement
 
 SCRAPE_S: Final = 1.0
@@ -126,7 +127,7 @@ class Loop:
         """Follow a new set of intents, and note it."""
         before = self.controller.config.intents.digest
         self.controller.replace_intents(intents, self._clock.monotonic_s())
-        self._journal.note("intents", {"before": before, "after": intents.digest})
+        self._journal.note("intents", config_body(self.controller.config, before))
 
     def tick(self) -> TickReport:
         """Tick once: move prices and limits, refuse what expired, journal what is worth it."""
@@ -176,13 +177,8 @@ class Loop:
     def _note(self, report: TickReport) -> None:
         if report.idle:
             return
-        body = {
-            "digest": digest(report.state),
-            "state": plain(report.state),
-            "changes": plain(report.changes),
-        }
-        self._journal.note("tick", body)
-        for epoch in (*report.opened, *report.closed):
+        self._journal.note("tick", tick_body(report.state, digest(report.state), report))
+        for epoch in (*report.closed, *report.opened):
             self._journal.note("epoch", plain(epoch))
         if report.mode_change is not None:
             self._journal.note("mode", plain(report.mode_change))

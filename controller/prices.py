@@ -71,12 +71,47 @@ class Load:
     burst_rate: float
     """The same over about one second."""
     queued_work_s: float
+    """Server-seconds that wait."""
     capacity: float
     """Server-seconds served per second when there is enough work."""
     value_mean: float
     """Typical weight of the requests assigned here."""
     work_mean_s: float
     """Typical work of a request here."""
+
+    @property
+    def unit(self) -> float:
+        """Return the typical value of typical work, which prices are counted in."""
+        return self.value_mean / max(self.work_mean_s, 1e-6)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceStep:
+    """Everything that one move of a congestion price is made from; a ledger can hold it."""
+
+    before: float
+    load: Load
+    dt_s: float
+    bias: Bias
+    frozen: bool
+    """While a roll-back is in force it may only fall."""
+    gain_up: float
+    recovery: float
+
+
+def price_after(step: PriceStep) -> tuple[float, float]:
+    """Return the price after a step, and the load error that moved it."""
+    load = step.load
+    capacity = max(load.capacity, 1e-6)
+    demand = max(load.arrival_rate, load.burst_rate - BURST_EXCUSED * capacity)
+    demand += load.queued_work_s / BACKLOG_S
+    error = min(demand / capacity - SET_POINT[step.bias], ERROR_MAX)
+    gain = step.gain_up * load.unit
+    if error > 0.0:
+        move = 0.0 if step.frozen else gain * error
+    else:
+        move = gain * error * RECOVERY_SCALE[step.bias] / step.recovery
+    return min(max(step.before + move * step.dt_s, 0.0), PRICE_MAX * load.unit), error
 
 
 class CongestionPrice:
@@ -90,23 +125,60 @@ class CongestionPrice:
         self.value = 0.0
         self.error = 0.0
 
-    def tick(self, load: Load, dt_s: float, bias: Bias, *, frozen: bool = False) -> None:
-        """Move the price by one tick. While `frozen` (a roll-back is in force) it may only fall."""
-        capacity = max(load.capacity, 1e-6)
-        demand = max(load.arrival_rate, load.burst_rate - BURST_EXCUSED * capacity)
-        demand += load.queued_work_s / BACKLOG_S
-        self.error = min(demand / capacity - SET_POINT[bias], ERROR_MAX)
-        unit = load.value_mean / max(load.work_mean_s, 1e-6)
-        gain = self._gain_up * unit
-        if self.error > 0.0:
-            step = 0.0 if frozen else gain * self.error
-        else:
-            step = gain * self.error * RECOVERY_SCALE[bias] / self._recovery
-        self.value = min(max(self.value + step * dt_s, 0.0), PRICE_MAX * unit)
+    def tick(self, load: Load, dt_s: float, bias: Bias, *, frozen: bool = False) -> PriceStep:
+        """Move the price by one tick; return what it was moved by."""
+        step = PriceStep(self.value, load, dt_s, bias, frozen, self._gain_up, self._recovery)
+        self.value, self.error = price_after(step)
+        return step
 
     def reset(self, value: float = 0.0) -> None:
         """Set the price back, as a roll-back or a trip of the guard does."""
         self.value = max(0.0, value)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitStep:
+    """Everything that one move of an in-flight limit is made from; a ledger can hold it."""
+
+    before: float
+    ceiling: int
+    in_flight: int
+    tpot_s: float | None
+    tpot_target_s: float | None
+    expected: float | None
+    """Where the learned pace meets the target. It only bounds headroom that nobody uses: requests that
+    really are in flight at a good pace always move the limit up."""
+    good: int
+    """The most in flight over the last ten seconds, this tick included, that met the target."""
+
+
+def limit_after(step: LimitStep) -> float:
+    """Return the limit after a step; without a measurement or a target it stays."""
+    if step.tpot_s is None or step.tpot_target_s is None or step.tpot_s <= 0.0:
+        return step.before
+    ratio, value = step.tpot_target_s / step.tpot_s, step.before
+    if ratio < 1.0:
+        # shrink from what is really in flight: an unused ceiling is no starting point
+        start = min(value, max(step.in_flight, LIMIT_MIN) * 1.1)
+        factor = max(ratio ** (1.0 / DEAD_TIME_TICKS), LIMIT_DOWN)
+        value = min(value, max(start * factor, float(max(LIMIT_MIN, step.good))))
+    elif step.in_flight >= LIMIT_USED * value:
+        value *= min(ratio, LIMIT_UP)
+    else:
+        value = _with_headroom(step, ratio)
+    return min(max(value, float(LIMIT_MIN)), float(step.ceiling))
+
+
+def _with_headroom(step: LimitStep, ratio: float) -> float:
+    value, expected = step.before, step.expected
+    wanted = HEADROOM * float(step.good)
+    if expected is not None:
+        wanted = min(wanted, max(EXPECTED_MARGIN * expected, step.in_flight / LIMIT_USED * LIMIT_UP))
+    if ratio >= CALM_PACE and value < wanted:
+        return value * LIMIT_UP
+    if expected is not None and value > wanted > step.in_flight:
+        return max(value * LIMIT_DOWN, wanted)
+    return value
 
 
 class InFlightLimit:
@@ -128,46 +200,47 @@ class InFlightLimit:
         """Return the limit as a whole number."""
         return int(self._value)
 
+    @property
+    def ceiling(self) -> int:
+        """Return the most that the limit may be."""
+        return self._ceiling
+
     def tick(
         self, in_flight: int, tpot_s: float | None, tpot_target_s: float | None, expected: float | None = None
-    ) -> None:
-        """Move the limit by one tick; without a measurement or a target it stays.
-
-        `expected` is where the learned pace meets the target. It only bounds headroom that nobody uses:
-        requests that really are in flight at a good pace always move the limit up.
-        """
-        if tpot_s is None or tpot_target_s is None or tpot_s <= 0.0:
-            return
-        ratio = tpot_target_s / tpot_s
-        self._good.append(in_flight if ratio >= 1.0 else 0)
-        if ratio < 1.0:
-            # shrink from what is really in flight: an unused ceiling is no starting point
-            start = min(self._value, max(in_flight, LIMIT_MIN) * 1.1)
-            factor = max(ratio ** (1.0 / DEAD_TIME_TICKS), LIMIT_DOWN)
-            self._value = min(self._value, max(start * factor, self._floor()))
-        elif in_flight >= LIMIT_USED * self._value:
-            self._value *= min(ratio, LIMIT_UP)
-        else:
-            self._value = self._with_headroom(in_flight, ratio, expected)
-        self._value = min(max(self._value, float(LIMIT_MIN)), float(self._ceiling))
-
-    def _with_headroom(self, in_flight: int, ratio: float, expected: float | None) -> float:
-        best = float(max(self._good))
-        wanted = HEADROOM * best
-        if expected is not None:
-            wanted = min(wanted, max(EXPECTED_MARGIN * expected, in_flight / LIMIT_USED * LIMIT_UP))
-        if ratio >= CALM_PACE and self._value < wanted:
-            return self._value * LIMIT_UP
-        if expected is not None and self._value > wanted > in_flight:
-            return max(self._value * LIMIT_DOWN, wanted)
-        return self._value
-
-    def _floor(self) -> float:
-        return float(max(LIMIT_MIN, max(self._good, default=0)))
+    ) -> LimitStep:
+        """Move the limit by one tick; return what it was moved by."""
+        if tpot_s is not None and tpot_target_s is not None and tpot_s > 0.0:
+            self._good.append(in_flight if tpot_target_s >= tpot_s else 0)
+        good = max(self._good, default=0)
+        step = LimitStep(self._value, self._ceiling, in_flight, tpot_s, tpot_target_s, expected, good)
+        self._value = limit_after(step)
+        return step
 
     def restore(self, value: int) -> None:
         """Set the limit back, as a roll-back does."""
         self._value = float(min(max(value, LIMIT_MIN), self._ceiling))
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStep:
+    """Everything that one move of a budget price is made from; rates in micro-dollars per second."""
+
+    before: float
+    pace_before: float
+    spend_rate: float
+    allowed_rate: float
+    dt_s: float
+    value_mean: float
+    cost_mean: float
+
+
+def budget_after(step: BudgetStep) -> tuple[float, float]:
+    """Return the budget price after a step, and the smoothed pace of spending."""
+    now = step.spend_rate / step.allowed_rate if step.allowed_rate > 0.0 else math.inf
+    pace = step.pace_before + BUDGET_EMA * (min(now, 4.0) - step.pace_before)
+    unit = step.value_mean / max(step.cost_mean, 1e-6)
+    move = BUDGET_GAIN * unit * (pace - BUDGET_SET_POINT)
+    return min(max(step.before + move * step.dt_s, 0.0), BUDGET_PRICE_MAX * unit), pace
 
 
 class BudgetPrice:
@@ -181,10 +254,8 @@ class BudgetPrice:
 
     def tick(
         self, spend_rate: float, allowed_rate: float, dt_s: float, value_mean: float, cost_mean: float
-    ) -> None:
-        """Move the price by one tick; rates in micro-dollars per second."""
-        pace = spend_rate / allowed_rate if allowed_rate > 0.0 else math.inf
-        self._pace += BUDGET_EMA * (min(pace, 4.0) - self._pace)
-        unit = value_mean / max(cost_mean, 1e-6)
-        step = BUDGET_GAIN * unit * (self._pace - BUDGET_SET_POINT)
-        self.value = min(max(self.value + step * dt_s, 0.0), BUDGET_PRICE_MAX * unit)
+    ) -> BudgetStep:
+        """Move the price by one tick; return what it was moved by."""
+        step = BudgetStep(self.value, self._pace, spend_rate, allowed_rate, dt_s, value_mean, cost_mean)
+        self.value, self._pace = budget_after(step)
+        return step

@@ -17,6 +17,7 @@ from controller.intent import IntentSet, InvalidIntentError, read_intents
 from controller.llmd.translate import Dialect
 from gateway.admin.control import ControlPages
 from gateway.admin.health import HealthPages, Readiness
+from gateway.admin.pins import PinPages
 from gateway.admin.records import RecordPages
 from gateway.auth.keys import KeyRing, Principal
 from gateway.config import Config
@@ -29,6 +30,7 @@ from gateway.kernel.types import Mode
 from gateway.listener.router import Route, Router
 from gateway.listener.server import Listener
 from gateway.live import Live, Snapshot
+from gateway.mcp import McpSurface
 from gateway.memory.snapshot import MemoryIndex
 from gateway.pipeline.decisions import Decisions
 from gateway.pipeline.gatehouse import gate_entries
@@ -53,6 +55,7 @@ from gateway.toolcalls import tool_desk
 from gateway.upstream.metrics import MetricsPage
 from gateway.upstreams import Upstreams
 from gateway.wire.errors import openai_error_body, v0_error_body
+from gateway.wire.mcp.answers import error_body as mcp_error_body
 
 _COLLECT_AFTER: Final = (20_000, 20, 100)
 """Objects made before the youngest are looked at (a hundred requests' worth), and the older generations."""
@@ -84,6 +87,7 @@ class Gateway:
         self._store = store
         self._draining = False
         self._upstreams: Upstreams | None = None
+        self._mcp: McpSurface | None = None
         self._clock = clock
         self._randomness = randomness
         self._ids = ids = IdSource(clock, randomness)
@@ -123,6 +127,8 @@ class Gateway:
             await store.mark_unknown()
             await store.submit([*policy_entries(policies, clock.wall_ms()), *gate_entries(clock.wall_ms())])
             await gateway._memory.catch_up()
+            if gateway._governor is not None:
+                gateway._governor.begin()
         except BaseException:
             await store.close()
             raise
@@ -134,8 +140,18 @@ class Gateway:
         upstreams = await Upstreams.connect(config, clock=self._clock, randomness=self._randomness)
         self._upstreams = upstreams
         health = HealthPages(self._readiness, self._metrics, facts=self._facts())
-        shapes = {"/v1/": openai_error_body}
+        shapes = {"/v1/": openai_error_body, "/mcp/": mcp_error_body}
         around = self._surroundings(upstreams)
+        if config.mcp.servers:
+            self._mcp = await McpSurface.open(
+                config,
+                self._live,
+                self._store,
+                around,
+                clock=self._clock,
+                ids=self._ids,
+                randomness=self._randomness,
+            )
         data_routes = self._data_routes(upstreams, around, health)
         admin_routes = self._admin_routes(health)
         self._data = self._listener(Router(data_routes, shapes=shapes, fallback=v0_error_body))
@@ -160,10 +176,14 @@ class Gateway:
         self._draining = True
         for task in self._tasks:
             task.cancel()
+        if self._mcp is not None:
+            self._mcp.gate.stop()
         if self._data is not None:
             await self._data.drain(self._config.limits.drain_s)
         if self._upstreams is not None:
             await self._upstreams.close()
+        if self._mcp is not None:
+            await self._mcp.close()
         for page in self._pages.values():
             await page.close()
         if self._admin is not None:
@@ -192,6 +212,7 @@ class Gateway:
                 signing_secret=config.service.signing_secret,
                 body_bytes_max=limits.decide_body_bytes_max,
             ).routes(),
+            *(() if self._mcp is None else self._mcp.gate.routes()),
             *health.routes(),
         )
 
@@ -200,6 +221,7 @@ class Gateway:
         return (
             *RecordPages(self._store, self._decisions, signing_secret=secret).routes(),
             *self._control_routes(),
+            *(() if self._mcp is None else PinPages(self._mcp.pins, signing_secret=secret).routes()),
             *health.routes(),
             health.metrics_route(),
         )

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from controller.intent import Intent
+from controller.intent import Budget, Intent
 from controller.plan import IntentState
-from controller.prices import BudgetPrice
+from controller.prices import BudgetPrice, BudgetStep, budget_after
 from controller.signals import Ewma, SlidingSum
 
 BURN_FAST_S: Final = 10.0
@@ -60,12 +60,42 @@ class IntentReport:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class AccountStep:
+    """Everything that one move of an intent's weight and budget price is made from; a ledger can hold it."""
+
+    intent: str
+    burn_before: float
+    allowed_misses: float
+    """Share of requests that may miss: one less the objective."""
+    fast: tuple[int, int]
+    """Misses and requests over the last ten seconds."""
+    slow: tuple[int, int]
+    """And over the last five minutes."""
+    dt_s: float
+    price_before: float
+    budget: BudgetStep | None
+    """None where there is no budget, or no cost is known yet."""
+
+
+def account_after(step: AccountStep) -> IntentState:
+    """Return an intent's state after a step."""
+    burns = [
+        bad / total / step.allowed_misses for bad, total in (step.fast, step.slow) if total >= SAMPLES_MIN
+    ]
+    wanted = min(max(min(burns), BURN_MIN), BURN_MAX) if len(burns) == 2 else 1.0
+    burn = step.burn_before + (1.0 - math.exp(-step.dt_s / BURN_TAU_S)) * (wanted - step.burn_before)
+    price = step.price_before if step.budget is None else budget_after(step.budget)[0]
+    return IntentState(step.intent, burn, price)
+
+
 class Account:
     """The books of one intent."""
 
     __slots__ = (
-        "_bad_fast", "_bad_slow", "_burn", "_cost_mean", "_good", "_period_start_s", "_period_uusd",
+        "_bad_fast", "_bad_slow", "_cost_mean", "_good", "_held_uusd", "_period_start_s", "_period_uusd",
         "_price", "_spend", "_total", "_total_fast", "_total_slow", "_value_mean", "counts", "intent",
+        "state",
     )  # fmt: skip
 
     def __init__(self, intent: Intent) -> None:
@@ -74,7 +104,8 @@ class Account:
         self._good, self._total = SlidingSum(window_s, 60), SlidingSum(window_s, 60)
         self._bad_fast, self._total_fast = SlidingSum(BURN_FAST_S), SlidingSum(BURN_FAST_S)
         self._bad_slow, self._total_slow = SlidingSum(BURN_SLOW_S), SlidingSum(BURN_SLOW_S)
-        self._burn = 1.0
+        self.state = IntentState(intent.name, 1.0, 0.0)
+        self._held_uusd = 0
         self._spend = SlidingSum(SPEND_WINDOW_S)
         self._price = BudgetPrice()
         self._cost_mean = Ewma(30.0)
@@ -104,21 +135,33 @@ class Account:
         self._spend.add(uusd, now_s)
         self._period_uusd += uusd
 
-    def tick(self, dt_s: float, now_s: float) -> IntentState:
-        """Move burn and budget price by one tick and return them."""
-        self._move_burn(dt_s, now_s)
+    def hold(self, uusd: int) -> None:
+        """Reserve money for a request that waits; a negative amount gives it back."""
+        self._held_uusd += uusd
+
+    def hard_left_uusd(self, now_s: float) -> int | None:
+        """Return what a hard budget still holds at this instant, reservations taken off; None without one."""
         budget = self.intent.budget
-        if budget is None:
-            return IntentState(self.intent.name, self._burn, 0.0, None)
+        if budget is None or not budget.hard:
+            return None
         self._roll(now_s)
-        start_s = now_s if self._period_start_s is None else self._period_start_s
-        left_s = max(start_s + budget.window_s - now_s, dt_s)
-        left_uusd = max(0.0, budget.usd * 1e6 - self._period_uusd)
-        if self._cost_mean.count:
-            rate = self._spend.total(now_s) / min(SPEND_WINDOW_S, max(now_s - start_s, 1.0))
-            self._price.tick(rate, left_uusd / left_s, dt_s, self._value_mean.value, self._cost_mean.value)
-        hard_left = math.floor(left_uusd) if budget.hard else None
-        return IntentState(self.intent.name, self._burn, self._price.value, hard_left)
+        return max(0, math.floor(budget.usd * 1e6) - self._period_uusd - self._held_uusd)
+
+    def tick(self, dt_s: float, now_s: float) -> AccountStep:
+        """Move weight and budget price by one tick; return what they were moved by, and keep the state."""
+        budget = None if self.intent.budget is None else self._move_price(self.intent.budget, dt_s, now_s)
+        step = AccountStep(
+            intent=self.intent.name,
+            burn_before=self.state.burn,
+            allowed_misses=1.0 - self.intent.latency.target,
+            fast=(self._bad_fast.total(now_s), self._total_fast.total(now_s)),
+            slow=(self._bad_slow.total(now_s), self._total_slow.total(now_s)),
+            dt_s=dt_s,
+            price_before=self.state.cost_price,
+            budget=budget,
+        )
+        self.state = account_after(step)
+        return step
 
     def miss_share(self, now_s: float) -> tuple[int, int]:
         """Return misses and requests over the last ten seconds."""
@@ -158,15 +201,16 @@ class Account:
             return Condition.AT_RISK, f"{left:.0%} of the error budget is left"
         return Condition.MET, f"attainment {attainment:.3f} of {target:.3f}"
 
-    def _move_burn(self, dt_s: float, now_s: float) -> None:
-        allowed = 1.0 - self.intent.latency.target
-        burns = [
-            bad.total(now_s) / total.total(now_s) / allowed
-            for bad, total in ((self._bad_fast, self._total_fast), (self._bad_slow, self._total_slow))
-            if total.total(now_s) >= SAMPLES_MIN
-        ]
-        wanted = min(max(min(burns), BURN_MIN), BURN_MAX) if len(burns) == 2 else 1.0
-        self._burn += (1.0 - math.exp(-dt_s / BURN_TAU_S)) * (wanted - self._burn)
+    def _move_price(self, budget: Budget, dt_s: float, now_s: float) -> BudgetStep | None:
+        self._roll(now_s)
+        if not self._cost_mean.count:
+            return None
+        start_s = now_s if self._period_start_s is None else self._period_start_s
+        left_s = max(start_s + budget.window_s - now_s, dt_s)
+        left_uusd = max(0.0, budget.usd * 1e6 - self._period_uusd)
+        rate = self._spend.total(now_s) / min(SPEND_WINDOW_S, max(now_s - start_s, 1.0))
+        values = (self._value_mean.value, self._cost_mean.value)
+        return self._price.tick(rate, left_uusd / left_s, dt_s, *values)
 
     def _roll(self, now_s: float) -> None:
         if self._period_start_s is None:

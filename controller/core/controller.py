@@ -11,14 +11,15 @@ from dataclasses import replace
 from typing import Final
 
 from controller.core.account import Account, IntentReport
-from controller.core.config import TICK_S, ControllerConfig
+from controller.core.config import ControllerConfig
 from controller.core.deployment import Deployment, Flight, pace_s
 from controller.core.epochs import Epochs
 from controller.core.events import Change, Expiry, Outcome, Release, Submission, TickReport
 from controller.core.settle import cost_of, cut_by_us, missed_targets, settle, settle_unsent
 from controller.core.state import RouteLengths, Sessions, Tally
+from controller.core.steps import TickStep
 from controller.core.vitals import vitals_of
-from controller.guard import Guard, GuardMode, ModeChange
+from controller.guard import Guard, GuardMode, ModeChange, Vitals
 from controller.intent import IntentSet
 from controller.plan import (
     Cause,
@@ -83,6 +84,7 @@ class Controller:
             lengths=self._lengths.table(request.route),
             mode=self._mode_for(request.request_id),
             session_model=self._sessions.get(request.session),
+            budget_left_uusd=None if request.intent.budget is None else self._hard_left(request, now_s),
         )
 
     def poll(self, now_s: float) -> tuple[Release | Expiry, ...]:
@@ -135,10 +137,9 @@ class Controller:
 
     def cancel(self, request_id: str, now_s: float) -> Settlement | None:
         """Take note that the client went away, whether its request waits or is in flight."""
-        queued = self._queued.pop(request_id, None)
-        if queued is None:
+        if request_id not in self._queued:
             return self.finish(request_id, Outcome("client_gone"), now_s)
-        request, plan = queued
+        request, plan = self._dequeued(request_id)
         self.deployments[plan.model].queue.remove(request_id)
         self._replanned.pop(request_id, None)
         self.counts["cancelled"] += 1
@@ -152,28 +153,38 @@ class Controller:
         self._ticked_s = now_s
         self._number += 1
         self._count_late(now_s)
-        changes: list[Change] = []
-        bias = self.config.bias
-        frozen = self._effective_mode() is not Mode.ACTIVE
-        for deployment in self.deployments.values():
-            name = deployment.model.name
-            # what was rolled back in quiet times must not bind the hands in an overload
-            suppressed = self.epochs.book.suppressed(name, "price_up", now_s)
-            held = frozen or (suppressed and deployment.demand(now_s) <= 1.0)
-            changes += deployment.tick(dt_s, now_s, bias, price_frozen=held)
-        opened, closed = self.epochs.tick(self.deployments, now_s)
-        mode_change = self._vote(now_s)
-        self.state = self._publish(now_s, dt_s)
+        changes = self._move_models(dt_s, now_s)
+        epochs = self.epochs.tick(self.deployments, now_s)
+        before, operator = self.guard.state, self.operator_mode
+        vitals = vitals_of(self.deployments, self.accounts, self.epochs, self.tally, now_s)
+        mode_change = self._vote(vitals, now_s)
+        accounts = tuple(account.tick(dt_s, now_s) for account in self.accounts.values())
+        self.state = self._publish(now_s)
         self._replan(now_s)
         pressed = bool(self._queued) or any(model.price > 0.0 for model in self.state.models)
-        return TickReport(self.state, tuple(changes), opened, closed, mode_change, pressed)
+        models = tuple(deployment.step() for deployment in self.deployments.values())
+        step = TickStep(operator, before, vitals, models, accounts, epochs.rolled_back, epochs.marks)
+        return TickReport(
+            self.state, changes, epochs.opened, epochs.closed, mode_change, pressed, step, epochs.actions
+        )
+
+    def _move_models(self, dt_s: float, now_s: float) -> tuple[Change, ...]:
+        bias = self.config.bias
+        frozen = self._effective_mode() is not Mode.ACTIVE
+        changes: list[Change] = []
+        for deployment in self.deployments.values():
+            # what was rolled back in quiet times must not bind the hands in an overload
+            suppressed = self.epochs.book.suppressed(deployment.model.name, "price_up", now_s)
+            held = frozen or (suppressed and deployment.demand(now_s) <= 1.0)
+            changes += deployment.tick(dt_s, now_s, bias, price_frozen=held)
+        return tuple(changes)
 
     def expire(self, now_s: float) -> tuple[Expiry, ...]:
         """Take out what may expire and whose deadline has passed; call it after each tick."""
         out: list[Expiry] = []
         for deployment in self.deployments.values():
             for item in deployment.queue.expired(now_s):
-                request, plan = self._queued.pop(item.request_id)
+                request, plan = self._dequeued(item.request_id)
                 out.append(self._expired(request, plan, now_s))
         return tuple(out)
 
@@ -215,6 +226,9 @@ class Controller:
         return len(self._queued)
 
     # --- the inside ------------------------------------------------------------------------------
+
+    def _hard_left(self, request: Request, now_s: float) -> int | None:
+        return self._account(request).hard_left_uusd(now_s)
 
     def _planned(self, request: Request, snapshot: Snapshot) -> tuple[Plan, Plan | None]:
         try:
@@ -270,8 +284,14 @@ class Controller:
             if deployment.shed_priority is None or deployment.shed_priority < plan.priority:
                 deployment.shed_priority = plan.priority
 
+    def _dequeued(self, request_id: str) -> tuple[Request, Plan]:
+        request, plan = self._queued.pop(request_id)
+        self._account(request).hold(-plan.reserve_uusd)
+        return request, plan
+
     def _enqueue(self, request: Request, plan: Plan, now_s: float) -> None:
         self._queued[request.request_id] = (request, plan)
+        self._account(request).hold(plan.reserve_uusd)
         self.deployments[plan.model].queue.push(
             Waiting(
                 request_id=request.request_id,
@@ -292,7 +312,7 @@ class Controller:
         self._sessions.put(request.session, plan.model)
 
     def _leave(self, item: Waiting, now_s: float) -> Release | Expiry:
-        request, plan = self._queued.pop(item.request_id)
+        request, plan = self._dequeued(item.request_id)
         waited_s = now_s - request.arrived_s
         if item.expires and now_s > item.deadline_s:
             return self._expired(request, plan, now_s)
@@ -321,12 +341,14 @@ class Controller:
                 self._move(item, now_s)
 
     def _move(self, item: Waiting, now_s: float) -> None:
-        request, old = self._queued[item.request_id]
+        request, old = self._dequeued(item.request_id)
         source = self.deployments[old.model]
         source.queue.remove(item.request_id)
         snapshot = self.snapshot(request, now_s)
         plan = make_plan(request, snapshot)
         if plan.disposition is Disposition.SHED or plan.model == old.model:
+            self._queued[item.request_id] = (request, old)
+            self._account(request).hold(old.reserve_uusd)
             source.queue.push(item)
             return
         self._replanned[item.request_id] = snapshot
@@ -369,8 +391,7 @@ class Controller:
             return Mode.GUARDED
         return mode
 
-    def _vote(self, now_s: float) -> ModeChange | None:
-        vitals = vitals_of(self.deployments, self.accounts, self.epochs, self.tally, now_s)
+    def _vote(self, vitals: Vitals, now_s: float) -> ModeChange | None:
         change = self.guard.tick(vitals, now_s)
         if change is not None and change.after is not change.before:
             self.tally.clear()
@@ -378,14 +399,14 @@ class Controller:
                 deployment.calm()
         return change
 
-    def _publish(self, now_s: float, dt_s: float = TICK_S) -> TickState:
+    def _publish(self, now_s: float) -> TickState:
         return TickState(
             number=self._number,
             at_s=now_s,
             mode=self._effective_mode(),
             config_digest=self.config.digest,
             models=tuple(deployment.state(now_s) for deployment in self.deployments.values()),
-            intents=tuple(account.tick(dt_s, now_s) for account in self.accounts.values()),
+            intents=tuple(account.state for account in self.accounts.values()),
         )
 
 

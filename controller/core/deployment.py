@@ -9,11 +9,12 @@ from typing import Final
 from controller.catalogue import Model
 from controller.core.config import Tuning
 from controller.core.events import Change
+from controller.core.steps import ModelStep, Relief, batch_nominal
 from controller.estimator import Coefficients, Estimator
 from controller.guard import HANG_S, Breaker
 from controller.intent import Bias, Intent
 from controller.plan import LiveState, ModelState, Plan, Request
-from controller.prices import CongestionPrice, InFlightLimit, Load
+from controller.prices import CongestionPrice, InFlightLimit, LimitStep, Load, PriceStep
 from controller.queue import ModelQueue, Waiting
 from controller.signals import READING_AGE_MAX_S, Ewma, Rate
 from controller.verify import PredictionCheck
@@ -28,8 +29,6 @@ TPOT_TOKENS_MIN: Final = 60.0
 """A pace is known from so many recent tokens; answers of two tokens say more about prefills than pace."""
 PACE_MEMORY_S: Final = 30.0
 """An intent that has sent nothing here for so long no longer sets the pace."""
-RELIEF_S: Final = 30.0
-CALM_RATIO: Final = 0.8
 LEARNED_MIN: Final = 100
 """Paces seen before the learned line may bound unused headroom: half the estimator's memory."""
 
@@ -60,10 +59,13 @@ class Deployment:
         "_bursts",
         "_demand",
         "_last_life_s",
+        "_limit_step",
         "_paced_at_s",
         "_paced_s",
         "_paced_tokens",
         "_paces",
+        "_price_step",
+        "_relief",
         "_relieved_s",
         "_tuning",
         "_value_mean",
@@ -109,6 +111,9 @@ class Deployment:
         self._relieved_s = -math.inf
         self.shed_priority: int | None = None
         self.admitted_priority: int | None = None
+        self._price_step: PriceStep | None = None
+        self._limit_step: LimitStep | None = None
+        self._relief: Relief | None = None
 
     # --- what happens to requests ----------------------------------------------------------------
 
@@ -141,7 +146,7 @@ class Deployment:
         self.breaker.sent(now_s)
         ahead = own + max(self.prefill_tokens - own, 0) / self.model.replicas
         batch = self.in_flight / self.model.replicas
-        return Flight(request, plan, self.model.name, now_s, ahead, batch, plan.prediction.cost_uusd)
+        return Flight(request, plan, self.model.name, now_s, ahead, batch, reserved_uusd(request, plan))
 
     def first_token(self, flight: Flight, now_s: float) -> None:
         """Learn from a first token."""
@@ -187,9 +192,11 @@ class Deployment:
     def tick(self, dt_s: float, now_s: float, bias: Bias, *, price_frozen: bool) -> tuple[Change, ...]:
         """Move limit, capacity and price by one tick."""
         was_limit, was_price = self.limit.value, self.price.value
+        self._price_step = self._limit_step = self._relief = None
         pace_s, target_s = self.tpot_s(now_s), self.tpot_target_s(now_s)
         if self._tuning.learned_limit:
-            self.limit.tick(self.in_flight, pace_s, target_s, self._expected_limit(target_s))
+            expected = self._expected_limit(target_s)
+            self._limit_step = self.limit.tick(self.in_flight, pace_s, target_s, expected)
         else:
             self.limit.restore(self._planned_limit(target_s))
         self._count_decoding(pace_s, self.batch_nominal(target_s), dt_s, now_s)
@@ -197,7 +204,7 @@ class Deployment:
         self.estimator.tick(saturated=full or len(self.queue) > 0, now_s=now_s)
         self.coefficients = self.estimator.coefficients()
         if self._tuning.price:
-            self.price.tick(self.load(now_s), dt_s, bias, frozen=price_frozen)
+            self._price_step = self.price.tick(self.load(now_s), dt_s, bias, frozen=price_frozen)
         self.queue_since_s = (self.queue_since_s or now_s) if len(self.queue) else None
         self._best_in_flight = max(self._best_in_flight * 0.995, float(self.in_flight))
         if self.signal_age_s(now_s) > HANG_S:
@@ -248,16 +255,10 @@ class Deployment:
         return min((pace_s for pace_s, _ in self._paces.values()), default=None)
 
     def batch_nominal(self, target_s: float | None) -> float:
-        """Return the batch per replica at which work is counted: where the learned pace meets the target.
-
-        Only a unit: a wrong one is taken up by the measured capacity.
-        """
-        limit = self.limit.value / self.model.replicas
-        c = self.coefficients
-        if target_s is None or c.decode_sequence_s <= 0.0:
-            return limit
-        most = self.model.in_flight_max / self.model.replicas
-        return min(max((target_s / c.tpot_bias - c.decode_base_s) / c.decode_sequence_s, limit, 1.0), most)
+        """Return the batch per replica at which work is counted."""
+        return batch_nominal(
+            self.coefficients, self.limit.value, self.limit.ceiling, self.model.replicas, target_s
+        )
 
     def _expected_limit(self, target_s: float | None) -> float | None:
         c = self.coefficients
@@ -282,22 +283,28 @@ class Deployment:
         The likely culprit is a limit that shrank too far, so that is mended first; only a queue that comes
         back within half a minute says that more is wrong.
         """
-        if not self._self_inflicted(now_s, patience_s):
+        if self.queue_since_s is None:
             return False
-        again = now_s - self._relieved_s < RELIEF_S
-        self._relieved_s = now_s
-        self.queue_since_s = now_s
-        self.limit.restore(math.ceil(self._best_in_flight))
-        return again
+        self._relief = Relief(
+            queued_for_s=now_s - self.queue_since_s,
+            patience_s=patience_s,
+            waiting=any(not item.held for item in self.queue),
+            usable=self.breaker.usable(now_s),
+            tpot_s=self.tpot_s(now_s),
+            tpot_target_s=self.tpot_target_s(now_s),
+            in_flight=self.in_flight,
+            best_in_flight=self._best_in_flight,
+            since_relief_s=now_s - self._relieved_s if math.isfinite(self._relieved_s) else None,
+        )
+        if not self._relief.due:
+            return False
+        self._relieved_s = self.queue_since_s = now_s
+        self.limit.restore(self._relief.opens_to)
+        return self._relief.again
 
-    def _self_inflicted(self, now_s: float, patience_s: float) -> bool:
-        if self.queue_since_s is None or now_s - self.queue_since_s < patience_s:
-            return False
-        if not any(True for item in self.queue if not item.held) or not self.breaker.usable(now_s):
-            return False
-        pace_s, target_s = self.tpot_s(now_s), self.tpot_target_s(now_s)
-        on_pace = pace_s is None or target_s is None or pace_s < CALM_RATIO * target_s
-        return on_pace and self.in_flight < 0.5 * self._best_in_flight
+    def step(self) -> ModelStep:
+        """Return what the last tick moved price and limit by."""
+        return ModelStep(self.model.name, self._price_step, self._limit_step, self._relief)
 
     def signal_age_s(self, now_s: float) -> float:
         """Return how long nothing has come back although first tokens are awaited; 0 without any.
@@ -357,6 +364,12 @@ class Deployment:
         if target_s is None or speed.decode_sequence_s <= 0.0:
             return self.model.in_flight_max
         return int(self.model.replicas * (target_s - speed.decode_base_s) / speed.decode_sequence_s)
+
+
+def reserved_uusd(request: Request, plan: Plan) -> int:
+    """Return what is counted as spent until the usage is known: nine in ten cost less under a hard budget."""
+    budget = request.intent.budget
+    return plan.reserve_uusd if budget is not None and budget.hard else plan.prediction.cost_uusd
 
 
 def pace_s(intent: Intent, long_answer: float) -> float | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controller.core.steps import TickStep
 from controller.guard import ModeChange
-from controller.plan import Plan, Request, Snapshot, TickState
+from controller.plan import ActionKind, Plan, Request, Snapshot, TickState
 from controller.verify import Epoch
 
 
@@ -71,6 +72,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelAction:
+    """A control action on a model and not on a request: `BATCHING_REDUCED`, with its reason."""
+
+    kind: ActionKind
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class TickReport:
     """What a tick did; worth a record unless `idle`."""
 
@@ -80,8 +90,12 @@ class TickReport:
     closed: tuple[Epoch, ...]
     mode_change: ModeChange | None
     pressed: bool
+    step: TickStep | None = None
+    """What all of it was decided from."""
+    actions: tuple[ModelAction, ...] = ()
+    """What was done to whole models, in words."""
 
     @property
     def idle(self) -> bool:
         """Tell whether nothing happened that a reader would want to see."""
-        return not (self.pressed or self.opened or self.closed or self.mode_change)
+        return not (self.pressed or self.opened or self.closed or self.mode_change or self.actions)

@@ -1,52 +1,44 @@
-"""Tables and JSON of an evaluation. Makes text from scores; runs nothing."""
+"""Tables and JSON of an evaluation: text for a terminal, Markdown for `docs/control.md`. Runs nothing."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from controller.evaluate.bound import Bound
+from controller.evaluate.figures import Figures, Line, figures_from_plain, lines_of, plain_figures
 from controller.evaluate.matrix import Entry, paired_difference
+from controller.evaluate.split import Split
+
+_HEAD: Final = (
+    "policy         attainment (worst)  premium (worst)  before  after  utility  quality   shed  "
+    "$/h    settle  revers  recover"
+)
+_MARKDOWN_HEAD: Final = (
+    "| policy | attainment | premium | attainment after | utility | quality | shed | $/h |",
+    "|---|---|---|---|---|---|---|---|",
+)
+OURS: Final = "controlled"
 
 
-def table(entries: Sequence[Entry], bounds: Sequence[Bound] = ()) -> str:
+def table(runs: Sequence[Figures], bounds: Sequence[Bound] = ()) -> str:
     """Return the table of a scenario: one line per policy, mean over seeds, and the worst seed."""
-    head = (
-        "policy         attainment (worst)  premium (worst)  before  after  utility  quality   shed  "
-        "$/h    settle  revers  recover"
-    )
-    names = dict.fromkeys(entry.policy for entry in entries)
-    rows = [_line(name, [entry for entry in entries if entry.policy == name]) for name in names]
-    lines = [head, "-" * len(head), *rows]
+    lines = [_HEAD, "-" * len(_HEAD), *map(_text_line, lines_of(runs))]
     if bounds:
-        utility = sum(item.utility for item in bounds) / len(bounds)
-        practical = sum(item.practical for item in bounds) / len(bounds)
+        utility, practical = mean_bound(bounds)
         lines.append(f"{'bound':14s} utility {utility:.3f}; with 85 % of the capacity {practical:.3f}")
     return "\n".join(lines)
 
 
-def _line(policy: str, mine: Sequence[Entry]) -> str:
-    def mean(pick: Callable[[Entry], float]) -> float:
-        values = [pick(entry) for entry in mine]
-        return sum(values) / len(values)
-
-    def spike(entry: Entry, what: str) -> float:
-        return float(getattr(entry.score.windows["spike"], what))
-
-    attained = [spike(entry, "attainment") for entry in mine]
-    premium = [entry.score.windows["spike"].by_class.get("premium", math.nan) for entry in mine]
+def _text_line(line: Line) -> str:
     return (
-        f"{policy:14s} {mean(lambda e: spike(e, 'attainment')):6.3f} ({min(attained):.3f})     "
-        f"{sum(premium) / len(premium):.3f} ({min(premium):.3f})    "
-        f"{mean(lambda e: e.score.windows['before'].attainment):.3f}  "
-        f"{mean(lambda e: e.score.windows['after'].attainment):.3f}  "
-        f"{mean(lambda e: spike(e, 'utility')):.3f}    {mean(lambda e: spike(e, 'quality')):.3f}    "
-        f"{mean(lambda e: spike(e, 'shed')):.3f}  {mean(lambda e: spike(e, 'usd_per_hour')):5.1f}  "
-        f"{_seconds(max(e.score.settling_s for e in mine))}  "
-        f"{max(e.score.reversals_per_minute for e in mine):5.1f}  "
-        f"{_seconds(max(e.score.recovery_s for e in mine))}"
+        f"{line.policy:14s} {line.attainment:6.3f} ({line.attainment_worst:.3f})     "
+        f"{line.premium:.3f} ({line.premium_worst:.3f})    {line.before:.3f}  {line.after:.3f}  "
+        f"{line.utility:.3f}    {line.quality:.3f}    {line.shed:.3f}  {line.usd_per_hour:5.1f}  "
+        f"{_seconds(line.settling_worst_s)}  {line.reversals_worst:5.1f}  {_seconds(line.recovery_worst_s)}"
     )
 
 
@@ -54,34 +46,94 @@ def _seconds(value: float) -> str:
     return "  never" if math.isinf(value) else f"{value:5.0f} s"
 
 
-def differences(entries: Sequence[Entry], ours: str = "controlled") -> str:
+def markdown(runs: Sequence[Figures], bounds: Sequence[Bound] = ()) -> str:
+    """Return the same table as `docs/control.md` shows it: the spike window, mean (worst) of the seeds."""
+    lines = [*_MARKDOWN_HEAD, *map(_markdown_line, lines_of(runs))]
+    if bounds:
+        utility, practical = mean_bound(bounds)
+        lines.append(f"| clairvoyant bound | | | | {utility:.3f} | | | |")
+        lines.append(f"| at 85 % of the capacity | | | | {practical:.3f} | | | |")
+    return "\n".join(lines)
+
+
+def _markdown_line(line: Line) -> str:
+    cells = (
+        f"**{line.policy}**" if line.policy == OURS else line.policy,
+        f"{line.attainment:.3f} ({line.attainment_worst:.3f})",
+        f"{line.premium:.3f} ({line.premium_worst:.3f})",
+        f"{line.after:.3f}",
+        f"{line.utility:.3f}",
+        f"{line.quality:.3f}",
+        f"{line.shed:.3f}",
+        f"{line.usd_per_hour:.1f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def mean_bound(bounds: Sequence[Bound]) -> tuple[float, float]:
+    """Return the mean over seeds of the bound on utility, and of the one at 85 % of the capacity."""
+    return (
+        math.fsum(item.utility for item in bounds) / len(bounds),
+        math.fsum(item.practical for item in bounds) / len(bounds),
+    )
+
+
+def differences(runs: Sequence[Figures], ours: str = OURS) -> str:
     """Return paired differences in spike attainment and utility against every other policy."""
+    policies = dict.fromkeys(run.policy for run in runs)
+    if ours not in policies:
+        return ""
     lines = []
-    for policy in dict.fromkeys(entry.policy for entry in entries):
-        if policy == ours or ours not in {entry.policy for entry in entries}:
+    for policy in policies:
+        if policy == ours:
             continue
         parts = []
         for what in ("attainment", "utility"):
             mean, low, high = paired_difference(
-                [float(getattr(e.score.windows["spike"], what)) for e in _of(entries, ours)],
-                [float(getattr(e.score.windows["spike"], what)) for e in _of(entries, policy)],
+                [float(getattr(run, what)) for run in _of(runs, ours)],
+                [float(getattr(run, what)) for run in _of(runs, policy)],
             )
             parts.append(f"{what} {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
         lines.append(f"{ours} - {policy:14s} {'   '.join(parts)}")
     return "\n".join(lines)
 
 
-def _of(entries: Sequence[Entry], policy: str) -> list[Entry]:
-    return sorted((entry for entry in entries if entry.policy == policy), key=lambda entry: entry.seed)
+def _of(runs: Sequence[Figures], policy: str) -> list[Figures]:
+    return sorted((run for run in runs if run.policy == policy), key=lambda run: run.seed)
 
 
-def plain(entries: Sequence[Entry], bounds: Sequence[Bound], seeds: Sequence[int]) -> dict[str, Any]:
-    """Return the whole evaluation as JSON-ready data; never-reached times are null."""
+def summary(
+    scenario: str, runs: Sequence[Figures], bounds: Sequence[Bound], split: Split | None
+) -> dict[str, Any]:
+    """Return what the tables are made of as JSON-ready data."""
     return {
-        "seeds": list(seeds),
-        "entries": [_finite(asdict(entry)) for entry in entries],
+        "scenario": scenario,
+        "seeds": sorted({run.seed for run in runs}),
+        "split": None if split is None else asdict(split),
         "bounds": [asdict(item) for item in bounds],
+        "runs": [plain_figures(run) for run in runs],
     }
+
+
+def summary_text(data: Mapping[str, Any]) -> str:
+    """Return a summary as JSON with one run a line, so that a difference of two can be read."""
+    head = {name: value for name, value in data.items() if name not in {"runs", "bounds"}}
+    rows = [
+        ",\n  ".join(json.dumps(item, allow_nan=False) for item in data[name]) for name in ("bounds", "runs")
+    ]
+    inner = json.dumps(head)[1:-1]
+    return f'{{{inner},\n "bounds": [\n  {rows[0]}],\n "runs": [\n  {rows[1]}]}}\n'
+
+
+def from_summary(data: Mapping[str, Any]) -> tuple[tuple[Figures, ...], tuple[Bound, ...]]:
+    """Return the runs and bounds that `summary` wrote."""
+    runs = tuple(figures_from_plain(run) for run in data["runs"])
+    return runs, tuple(Bound(**item) for item in data["bounds"])
+
+
+def plain(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return every score as JSON-ready data; never-reached times are null."""
+    return [_finite(asdict(entry)) for entry in entries]
 
 
 def _finite(value: Any) -> Any:

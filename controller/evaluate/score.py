@@ -87,6 +87,31 @@ def needless_harm(controlled: Result, passthrough: Result) -> tuple[float, float
     return (lost_quality / count, lost_targets / count) if count else (0.0, 0.0)
 
 
+def budget_errors(controlled: Result, passthrough: Result) -> tuple[float, ...]:
+    """Return by how much of its budget each whole period of each intent is off, under zero where it is under.
+
+    What nobody asked for cannot be spent: a period is underspent against the lesser of its budget and what
+    passing through would have cost. Periods begin with the intent's first request, as its account's do.
+    """
+    errors: list[float] = []
+    for intent in dict.fromkeys(item.job.kind.intent for item in controlled.served):
+        if intent.budget is None:
+            continue
+        start_s = next(item.job.at_s for item in controlled.served if item.job.kind.intent == intent)
+        allowed_uusd = intent.budget.usd * 1e6
+        while start_s + intent.budget.window_s <= WINDOWS["after"][1]:
+            span = (start_s, start_s + intent.budget.window_s)
+            spent, wanted = (
+                math.fsum(
+                    item.cost_uusd for item in _within(run.served, *span) if item.job.kind.intent == intent
+                )
+                for run in (controlled, passthrough)
+            )
+            errors.append((spent - min(allowed_uusd, wanted)) / allowed_uusd)
+            start_s = span[1]
+    return tuple(errors)
+
+
 def settling_s(served: Sequence[Served]) -> float:
     """Return how long after the step 5 s attainment first reaches 0.9 and keeps it for 15 s."""
     t = SPIKE_START_S

@@ -1,7 +1,15 @@
 """Plans: the scored option table of a request, the choice, and its reasons. Pure."""
 
 from controller.plan.choose import make_plan
-from controller.plan.plain import digest, plain, plan_from_plain, request_from_plain, snapshot_from_plain
+from controller.plan.plain import (
+    digest,
+    from_plain,
+    plain,
+    plan_from_plain,
+    request_from_plain,
+    snapshot_from_plain,
+    tick_from_plain,
+)
 from controller.plan.types import (
     Action,
     ActionKind,
@@ -35,9 +43,11 @@ __all__ = [
     "Snapshot",
     "TickState",
     "digest",
+    "from_plain",
     "make_plan",
     "plain",
     "plan_from_plain",
     "request_from_plain",
     "snapshot_from_plain",
+    "tick_from_plain",
 ]

@@ -38,6 +38,14 @@ def digest(value: Any) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
+def from_plain(cls: type[T], data: Any) -> T:
+    """Return the frozen data class that `plain` made `data` from.
+
+    Raises KeyError for a field that is missing, TypeError or ValueError for one of another type.
+    """
+    return _build(cls, data)
+
+
 def plan_from_plain(data: Any) -> Plan:
     """Return the plan that `plain` made `data` from."""
     return _build(Plan, data)
@@ -48,9 +56,13 @@ def request_from_plain(data: Any) -> Request:
     return _build(Request, data)
 
 
-def snapshot_from_plain(data: Any) -> Snapshot:
-    """Return the snapshot that `plain` made `data` from."""
-    return _build(Snapshot, data)
+def snapshot_from_plain(data: Any, tick: TickState | None = None) -> Snapshot:
+    """Return the snapshot that `plain` made `data` from; with `tick` one whose tick stands elsewhere."""
+    if tick is None:
+        return _build(Snapshot, data)
+    hints = _hints(Snapshot)
+    values = {name: _value(hints[name], data[name]) for name in _names(Snapshot) if name != "tick"}
+    return Snapshot(tick=tick, **values)
 
 
 def tick_from_plain(data: Any) -> TickState:

@@ -201,7 +201,7 @@ def option(
         cost_term,
         load_term,
         gain - cost_term - load_term,
-        view.refused_by or _too_dear(request, state, cap, price),
+        view.refused_by or _too_dear(request, state, cap, snapshot.budget_left_uusd),
     )
 
 
@@ -210,13 +210,13 @@ def reserve_uusd(request: Request, state: ModelState, cap: CapView) -> int:
     return math.ceil(request.input_tokens * state.usd_per_mtok_in + cap.high * state.usd_per_mtok_out)
 
 
-def _too_dear(request: Request, state: ModelState, cap: CapView, price: IntentState) -> str:
+def _too_dear(request: Request, state: ModelState, cap: CapView, budget_left_uusd: int | None) -> str:
     ceiling = request.intent.usd_per_request_max
-    if ceiling is None and price.budget_left_uusd is None:
+    if ceiling is None and budget_left_uusd is None:
         return ""
     reserve = reserve_uusd(request, state, cap)
     if ceiling is not None and reserve > ceiling * 1e6:
         return "it would cost more than the ceiling per request"
-    if price.budget_left_uusd is not None and reserve > price.budget_left_uusd:
+    if budget_left_uusd is not None and reserve > budget_left_uusd:
         return "the hard budget does not hold it"
     return ""

@@ -142,14 +142,12 @@ class IntentState:
 
     name: str
     burn: float
-    """Weight multiplier, 0.5 to 3: a class that misses its objective is worth more, one with slack less."""
+    """Weight multiplier, 1 to 1.5: a class that misses its objective is worth more."""
     cost_price: float
     """Value per micro-dollar."""
-    budget_left_uusd: int | None
-    """What a hard budget still holds, None without one."""
 
 
-NO_INTENT_STATE: Final = IntentState("", 1.0, 0.0, None)
+NO_INTENT_STATE: Final = IntentState("", 1.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +190,8 @@ class Snapshot:
     """The mode for this request: while the guard is half open it depends on the request's cohort."""
     session_model: str | None = None
     """The model that the request's session was last served by."""
+    budget_left_uusd: int | None = None
+    """What the intent's hard budget still holds at this instant, None without one."""
 
 
 class Option(NamedTuple):

@@ -109,11 +109,17 @@ def _listing(
     wanted: DecisionFilter, tenant: str | None, limit: int
 ) -> Callable[[Desk, LumynConfig], Awaitable[tuple[DecisionEntry, ...]]]:
     from gateway.kernel.types import EVERY_TENANT, Tenant
+    from gateway.store.export import walk
 
     scope = EVERY_TENANT if tenant is None else Tenant(tenant)
 
     async def work(desk: Desk, _: LumynConfig) -> tuple[DecisionEntry, ...]:
-        return (await (await desk.store()).decisions(scope, wanted, limit=limit, cursor=None)).decisions
+        found: list[DecisionEntry] = []
+        async for entry in walk(await desk.store(), scope, wanted, page_max=limit):
+            found.append(entry)
+            if len(found) == limit:
+                break
+        return tuple(found)
 
     return work
 

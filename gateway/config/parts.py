@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from gateway.config.answers import PassthroughConfig, ToolCallsConfig
+from gateway.config.mcp import McpConfig
 from gateway.config.section import Part
 from gateway.config.tools import ToolConfig
 from gateway.kernel import bounds
@@ -197,6 +198,7 @@ class Config(Part):
     tools: Annotated[tuple[ToolConfig, ...], Field(max_length=bounds.TOOL_RULES_MAX)] = ()
     tool_calls: ToolCallsConfig = ToolCallsConfig()
     passthrough: Annotated[tuple[PassthroughConfig, ...], Field(max_length=100)] = ()
+    mcp: McpConfig = McpConfig()
     breaker: BreakerConfig = BreakerConfig()
     retries: RetriesConfig = RetriesConfig()
     limits: LimitsConfig = LimitsConfig()

@@ -49,6 +49,11 @@ UPSTREAM_BODY_BYTES_MAX: Final = 64 * MIB
 SSE_LINE_BYTES_MAX: Final = 1 * MIB
 """One `data:` line: tool arguments may come in one piece; relayed as they are, read up to this."""
 
+# --- approvals ---------------------------------------------------------------------------------
+APPROVAL_ASK_S: Final = 24 * 3600.0
+"""How long a question waits for a person: over a night, not over a weekend."""
+APPROVAL_USE_S: Final = 3600.0
+"""How long an approval may be used, from the moment it is given."""
 # --- tool calls inside answers -----------------------------------------------------------------
 TOOL_CALL_HELD_BYTES_MAX: Final = 1 * MIB
 """Held of one answer for calls that are not complete: a whole file as an argument is 100 KiB."""
@@ -68,16 +73,33 @@ EVIDENCE_TEXT_CHARS_MAX: Final = 512
 # --- MCP ---------------------------------------------------------------------------------------
 MCP_BODY_BYTES_MAX: Final = 4 * MIB
 """One message of a client: the official SDK's servers take no more."""
-MCP_EVENT_BYTES_MAX: Final = 4 * MIB
-"""One event, or one JSON answer, as far as it is read: a list of 1,000 tools is 2 MiB."""
+MCP_EVENT_BYTES_MAX: Final = 8 * MIB
+"""One event, or one JSON answer, as far as it is read: a photograph in base64; 1,000 tools are 2 MiB."""
 MCP_TOOLS_MAX: Final = 1_000
 """Tools of one server: a model chooses badly among fifty, and each one is pinned."""
 MCP_LIST_TTL_MS: Final = 60_000
 """How long a client may take a list of tools for fresh: a policy that changes shows after a minute."""
 MCP_STATE_CHARS_MAX: Final = 64 * KIB
 """A `requestState`: answers to a few questions, and the state of the server's own that it may carry."""
+MCP_ROUNDS_MAX: Final = 3
+"""How often one call is asked about on the wire before it is refused in words: the official clients give up
+after ten rounds, with an exception that no model reads."""
 MCP_STATE_TTL_S: Final = 900.0
 """How long a held call may come back: a person reads, asks a colleague, and answers within a quarter hour."""
+MCP_DEFINITION_CHARS_KEPT: Final = 16 * KIB
+"""Of a tool's definition, so that an operator sees what has changed; its digest covers all of it."""
+MCP_CONNECTIONS_MAX: Final = 256
+"""Connections to one MCP server: every client that listens holds one."""
+MCP_LISTEN_IDLE_S: Final = 900.0
+"""Silence on a stream that only listens; the official servers send a comment every 15 s, others nothing."""
+MCP_ARGUMENTS_BYTES_MAX: Final = 1 * MIB
+"""Arguments of one call: a document; what is larger is handed over by reference."""
+MCP_LEARN_PAGES_MAX: Final = 20
+"""Pages of a server's list that the gateway reads by itself: with 50 tools each the most it can have."""
+MCP_LEARN_S: Final = 10.0
+"""For reading a server's list before a call of a tool that nobody has listed yet."""
+MCP_LEARN_INTERVAL_S: Final = 2.0
+"""Between two such readings of one server: calls of unknown tools must not become load on it."""
 # --- several backends --------------------------------------------------------------------------
 BREAKER_FAILURES: Final = 5
 """In a row: Envoy's `consecutive_5xx`. One or two are a restart of one worker, five are a backend."""
@@ -115,12 +137,6 @@ RETRY_TOKENS_FIRST: Final = 10.0
 """What a gateway begins with."""
 RETRY_TOKENS_MAX: Final = 100.0
 """What it can save up: a restart of a backend with a hundred requests under way."""
-
-# --- approvals ---------------------------------------------------------------------------------
-APPROVAL_ASK_S: Final = 24 * 3600.0
-"""How long a question waits for a person: a night and a morning."""
-APPROVAL_USE_S: Final = 3600.0
-"""How long an approval may be used, from the moment that it is given: agents poll, and restart."""
 
 # --- documents and patterns --------------------------------------------------------------------
 JSON_DEPTH_MAX: Final = 64

@@ -33,6 +33,7 @@ from gateway.pipeline.sighting import (
     outcome_data,
     own_headers,
     refusal,
+    watch_for,
 )
 from gateway.pipeline.surroundings import Surroundings
 from gateway.pipeline.wholeness import BODY_KEPT_BYTES_MAX, how_it_ended
@@ -264,8 +265,9 @@ class Exchange:
         headers = own_headers(self.sighting, request_id=self._request_id)
         for name, value in relayed_response_headers(answer.headers):
             headers.append((name.decode("latin-1"), value.decode("latin-1")))
-        if is_event_stream(answer):
-            self._watch = None if admitted.api.watch is None else admitted.api.watch()
+        streamed = is_event_stream(answer)
+        self._watch = watch_for(admitted, answer, streamed=streamed)
+        if streamed:
             headers.append(("x-accel-buffering", "no"))
         length = content_length(answer)
         await self._client.send_head(answer.status, headers, length=length, flush=not answer.buffered)
@@ -355,7 +357,7 @@ class Exchange:
         around = self._around
         if self._attempts is not None:
             self.sighting.attempts = self._attempts.told()
-        data = outcome_data(self.sighting, fate, now_s=around.clock.monotonic_s())
+        data = outcome_data(self.sighting, fate, now_s=around.clock.monotonic_s(), watch=self._watch)
         control = self._tell_end(fate)
         if control is not None:
             data["control"] = control

@@ -203,6 +203,8 @@ class Admitted:
     """What the governor did to it, in the words of records and headers."""
     reason: str = ""
     """Why, in a sentence."""
+    watch: Callable[[Answer], Watch] | None = None
+    """What looks at the answer; None: the one for streams of the OpenAI API."""
     approved: bool = False
     """A person approved this very call: it goes, though the policy escalates it."""
     refusal: GatewayError | None = None

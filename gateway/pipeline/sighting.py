@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gateway.kernel.errors import GatewayError, RefusedError
 from gateway.kernel.types import Fate, JSONObject, Verdict
-from gateway.pipeline.ports import Admitted, Answer
+from gateway.pipeline.ports import Admitted, Answer, Watch
 from gateway.wire.api import MESSAGES
 
 
@@ -51,11 +51,12 @@ class Observer(Protocol):
         ...
 
 
-def outcome_data(sighting: Sighting, fate: Fate, *, now_s: float) -> JSONObject:
+def outcome_data(sighting: Sighting, fate: Fate, *, now_s: float, watch: Watch | None = None) -> JSONObject:
     """Return the data of an outcome event: the fate and what is known, durations in microseconds."""
     sent = sighting.forwarded_s
     admitted = sighting.admitted
     facts: JSONObject = {
+        "answer": None if watch is None else watch.findings,
         "attempts": sighting.attempts,
         "backend": admitted.backend.name if admitted is not None and sent is not None else None,
         "bytes_out": sighting.bytes_out or None,
@@ -126,6 +127,14 @@ def content_length(answer: Answer) -> int | None:
         if len(name) == len(b"content-length") and name.lower() == b"content-length":
             return int(value)
     return None
+
+
+def watch_for(admitted: Admitted, answer: Answer, *, streamed: bool) -> Watch | None:
+    """Return what looks at an answer: as the request's own protocol has it, else its API's for streams."""
+    if admitted.watch is not None:
+        return admitted.watch(answer)
+    make = admitted.api.watch if streamed else None
+    return None if make is None else make()
 
 
 def is_event_stream(answer: Answer) -> bool:

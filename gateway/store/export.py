@@ -37,7 +37,7 @@ CSV_COLUMNS: Final = (
 
 async def export_json_lines(store: Store, scope: Scope, wanted: DecisionFilter = ANY) -> AsyncIterator[bytes]:
     """Yield one line a decision, newest first, with the line's end. Raises `StoreUnavailableError`."""
-    async for entry in _entries(store, scope, wanted):
+    async for entry in walk(store, scope, wanted):
         events = b",".join([event.body for event in await store.events(scope, entry.entry_id)])
         yield b'{"decision":%b,"events":[%b]}\n' % (entry.body, events)
 
@@ -45,7 +45,7 @@ async def export_json_lines(store: Store, scope: Scope, wanted: DecisionFilter =
 async def export_csv(store: Store, scope: Scope, wanted: DecisionFilter = ANY) -> AsyncIterator[bytes]:
     """Yield the header, then one row a decision, newest first. Raises `StoreUnavailableError`."""
     yield _row(CSV_COLUMNS)
-    async for entry in _entries(store, scope, wanted):
+    async for entry in walk(store, scope, wanted):
         yield _row(
             (
                 entry.entry_id,
@@ -63,10 +63,13 @@ async def export_csv(store: Store, scope: Scope, wanted: DecisionFilter = ANY) -
         )
 
 
-async def _entries(store: Store, scope: Scope, wanted: DecisionFilter) -> AsyncIterator[DecisionEntry]:
+async def walk(
+    store: Store, scope: Scope, wanted: DecisionFilter, *, page_max: int = PAGE_DECISIONS_MAX
+) -> AsyncIterator[DecisionEntry]:
+    """Yield every decision that fits, newest first, page by page. Raises `StoreUnavailableError`."""
     cursor: str | None = None
     while True:
-        page = await store.decisions(scope, wanted, limit=PAGE_DECISIONS_MAX, cursor=cursor)
+        page = await store.decisions(scope, wanted, limit=page_max, cursor=cursor)
         for entry in page.decisions:
             yield entry
         cursor = page.next_cursor

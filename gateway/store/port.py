@@ -57,7 +57,11 @@ class DecisionFilter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Decisions, newest first, and the cursor of the next page (None at the end)."""
+    """Decisions, newest first, and the cursor of the next page.
+
+    Only a cursor of None is the end: a page under a filter examines a bounded number of decisions, so that
+    it may hold fewer than were asked for, or none, and yet have a next one.
+    """
 
     decisions: tuple[DecisionEntry, ...]
     next_cursor: str | None

@@ -5,16 +5,19 @@ Every query is scoped: the tenant is part of its WHERE, or the caller holds `EVE
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from gateway.kernel.types import EveryTenant, Scope, Tenant
 from gateway.records.types import DecisionEntry, EventEntry, MemoryEntry, PolicyEntry
-from gateway.store.cursor import cursor_after, place_of
+from gateway.store.cursor import next_cursor, place_of, walks
 from gateway.store.ledger import SETTLED_WHOLLY
 from gateway.store.port import ControlFilter, ControlRecord, DecisionFilter, Page
 from gateway.store.postgres_schema import Connection
 from gateway.store.rows import ENTRY_LIST, control_of, decision_of, event_of, memory_of, policy_of
 
+EXAMINED_MAX: Final = 5_000
+"""Decisions that one page looks through for what its filter wants; each is fetched: some 5 ms."""
 _ENTRY: Final = f"SELECT {ENTRY_LIST} FROM entries"  # noqa: S608 - constants
 NO_OUTCOME: Final = (
     "NOT EXISTS (SELECT 1 FROM entries AS outcome WHERE outcome.kind = 'event' "
@@ -36,6 +39,12 @@ class Conditions:
             self.values.append(value)
             text = text.replace("?", f"${len(self.values)}", 1)
         self._texts.append(text)
+
+    def add_used(self, conditions: Iterable[tuple[str, object]]) -> None:
+        """Add those conditions that have a value."""
+        for text, value in conditions:
+            if value is not None:
+                self.add(text, value)
 
     def scope(self, scope: Scope) -> None:
         """Confine to a tenant, unless it is the operator who asks."""
@@ -83,29 +92,31 @@ async def decisions(
     """Return a page of decisions, newest first."""
     where = Conditions("kind = 'decision'")
     where.scope(scope)
-    reason = None if wanted.reason_code is None else f'"{wanted.reason_code}"'
-    for text, value in (
-        ("at_ms >= ?", wanted.since_ms),
-        ("at_ms < ?", wanted.until_ms),
-        ("verdict = ?", wanted.verdict),
-        ("action_type = ?", wanted.action_type),
-        ("model = ?", wanted.model),
-        ("correlation_id = ?", wanted.correlation_id),
-        ("strpos(reason_codes, ?) > 0", reason),
-    ):
-        if value is not None:
-            where.add(text, value)
+    where.add_used((("at_ms >= ?", wanted.since_ms), ("at_ms < ?", wanted.until_ms)))
     if cursor is not None:
         where.add("(at_ms, position) < (?, ?)", *place_of(cursor))
+    floor_ms = None
+    if walks(wanted):
+        sql = f"SELECT at_ms FROM entries WHERE {where} ORDER BY at_ms DESC, position DESC "  # noqa: S608 - as below
+        floor_ms = await connection.fetchval(f"{sql} LIMIT 1 OFFSET {EXAMINED_MAX - 1}", *where.values)
+    reason = None if wanted.reason_code is None else f'"{wanted.reason_code}"'
+    where.add_used(
+        (
+            ("at_ms >= ?", floor_ms),
+            ("verdict = ?", wanted.verdict),
+            ("action_type = ?", wanted.action_type),
+            ("model = ?", wanted.model),
+            ("correlation_id = ?", wanted.correlation_id),
+            ("strpos(reason_codes, ?) > 0", reason),
+        )
+    )
     sql = (
         f"SELECT {ENTRY_LIST}, position FROM entries WHERE {where} "  # noqa: S608 - constants and $n
         f"ORDER BY at_ms DESC, position DESC LIMIT {limit + 1:d}"
     )
     rows = await connection.fetch(sql, *where.values)
-    return Page(
-        tuple(map(decision_of, rows[:limit])),
-        cursor_after(rows[limit - 1]["at_ms"], rows[limit - 1]["position"]) if len(rows) > limit else None,
-    )
+    last = (rows[limit - 1]["at_ms"], rows[limit - 1]["position"]) if len(rows) > limit else None
+    return Page(tuple(map(decision_of, rows[:limit])), next_cursor(last, floor_ms))
 
 
 async def memory(
@@ -129,14 +140,14 @@ async def control(
     """Return control records in the order of their positions, after one."""
     where = Conditions("kind = 'control'")
     where.add("position > ?", after)
-    for text, value in (
-        ("label = ?", wanted.control_type),
-        ("entries.writer = (SELECT number FROM writers WHERE writers.writer = ?)", wanted.writer),
-        ("at_ms >= ?", wanted.since_ms),
-        ("at_ms < ?", wanted.until_ms),
-    ):
-        if value is not None:
-            where.add(text, value)
+    where.add_used(
+        (
+            ("label = ?", wanted.control_type),
+            ("entries.writer = (SELECT number FROM writers WHERE writers.writer = ?)", wanted.writer),
+            ("at_ms >= ?", wanted.since_ms),
+            ("at_ms < ?", wanted.until_ms),
+        )
+    )
     sql = (
         f"SELECT {ENTRY_LIST}, position, writers.writer AS chain, seq "  # noqa: S608 - constants and $n
         f"FROM entries JOIN writers ON writers.number = entries.writer WHERE {where} "

@@ -15,9 +15,9 @@ import orjson
 import pytest
 
 from controller.core import replay
-from controller.governor import stored_case
 from controller.llmd.sim.config import preset
 from controller.llmd.sim.server import EmbeddedSim
+from controller.stored import stored_case
 from gateway.kernel.canon import sha256_digest
 from gateway.kernel.errors import InvalidConfigError
 from gateway.kernel.types import JSONObject

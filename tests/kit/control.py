@@ -218,7 +218,7 @@ def drawn_snapshot(seed: int) -> Snapshot:
     return snapshot(
         models,
         tuple(drawn_live(rng) for _ in models),
-        (IntentState("chat", rng.uniform(1, 1.5), rng.choice((0.0, rng.uniform(0, 0.01))), None),),
+        (IntentState("chat", rng.uniform(1, 1.5), rng.choice((0.0, rng.uniform(0, 0.01)))),),
         mode=rng.choice((Mode.ACTIVE, Mode.ACTIVE, Mode.GUARDED)),
         session_model=_maybe(rng, rng.choice(LADDER)),
     )

@@ -27,6 +27,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from gateway.app import Gateway
+from gateway.cli.rederive import rederive
 from gateway.config import Config
 from gateway.engine.replay import recorded_advice, replay
 from gateway.kernel.types import EVERY_TENANT, JSONObject
@@ -120,6 +121,7 @@ async def running_gateway(
         one = RunningGateway(gateway, ports.port, ports.admin_port, database)
         yield one
         await replay_every_record(one.store)
+        await replay_control(one)
     finally:
         async with asyncio.timeout(CLOSE_S):
             await gateway.close()
@@ -145,6 +147,14 @@ async def replay_every_record(store: Store) -> None:
         cursor = page.next_cursor
         if cursor is None:
             return
+
+
+async def replay_control(one: RunningGateway) -> None:
+    """Make every control decision of the ledger again, where a controller stood in the way."""
+    if one.gateway._governor is None or not one.store.health().ready:
+        return
+    made = await rederive(one.store, None, None, lambda _: None)
+    assert (made.faults, made.unheld) == ([], 0)
 
 
 async def eventually(condition: Callable[[], object], *, within_s: float = 2.0) -> bool:

@@ -23,6 +23,8 @@ class Event:
 
     raw: bytes
     data: bytes | None
+    identified: bool = False
+    """It has an id that a client may go on from."""
     tail: bool = False
     """The LF of a CR LF whose CR ended the event before: it goes where that event went."""
 
@@ -30,7 +32,7 @@ class Event:
 class EventSplitter:
     """Feed it chunks in order."""
 
-    __slots__ = ("_after_cr", "_bytes_max", "_data", "_held", "_line", "_raw")
+    __slots__ = ("_after_cr", "_bytes_max", "_data", "_held", "_identified", "_line", "_raw")
 
     def __init__(self, bytes_max: int) -> None:
         """Take the bound of one event: beyond it the stream cannot be judged and is broken off."""
@@ -39,6 +41,7 @@ class EventSplitter:
         self._line: list[bytes] = []
         self._data: list[bytes] = []
         self._held = 0
+        self._identified = False
         self._after_cr = False
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
@@ -79,8 +82,12 @@ class EventSplitter:
             name, _, value = line.partition(b":")
             if name == b"data":
                 self._data.append(value.removeprefix(b" "))
+            elif name == b"id":
+                self._identified = bool(value.strip())
             return None
-        event = Event(b"".join(self._raw), b"\n".join(self._data) if self._data else None)
+        data = b"\n".join(self._data) if self._data else None
+        event = Event(b"".join(self._raw), data, self._identified)
+        self._identified = False
         self._raw.clear()
         self._data.clear()
         self._held = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeGuard
 
 import orjson
 
@@ -89,13 +89,18 @@ def shown(message: str, hidden: Collection[int], era: Era) -> str:
     return with_value(message, "result", result)
 
 
+def is_tool_name(name: JSON) -> TypeGuard[str]:
+    """Tell whether a name can be a tool's: short and printable, so that a person can read what was called."""
+    return isinstance(name, str) and 0 < len(name) <= TOOL_NAME_CHARS_MAX and name.isprintable()
+
+
 def _within(fresh_ms: str) -> bool:
     return fresh_ms.isdecimal() and len(fresh_ms) < 10 and int(fresh_ms) <= MCP_LIST_TTL_MS
 
 
 def _definition(tool: JSON) -> Definition | None:
     name = tool.get("name") if isinstance(tool, dict) else None
-    if not isinstance(name, str) or not 0 < len(name) <= TOOL_NAME_CHARS_MAX:
+    if not is_tool_name(name):
         return None
     covered = {key: value for key, value in tool.items() if key not in _NOT_COVERED}
     text = orjson.dumps(covered, option=orjson.OPT_SORT_KEYS)

@@ -13,10 +13,11 @@ import orjson
 import pytest
 
 from controller.core import Controller, ControllerConfig, replay
-from controller.governor import Governor, stored_case
+from controller.governor import Governor
 from controller.intent import Bias, Budget, Intent, IntentSet, Latency, Match, PressureAction
 from controller.llmd.translate import Dialect
 from controller.plan import Mode, digest
+from controller.stored import stored_case
 from tests.kit.control import catalogue, intent
 
 CHAT = intent("chat", bias=Bias.LATENCY, latency=Latency(ttft_ms=2000.0, e2e_ms=20_000.0, max_queue_ms=500.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.core.account import BURN_MAX, Account, Condition
+from controller.core.account import BURN_MAX, Account, Condition, account_after
 from controller.intent import Budget, Latency
 from tests.kit.control import intent
 
@@ -36,9 +36,11 @@ def test_conditions(good: int, bad: int, condition: Condition) -> None:
 def test_a_class_that_misses_is_worth_more_slowly_and_boundedly() -> None:
     """Burn lifts the weight towards its maximum with a time constant of seconds."""
     account = filled(50, 50)
-    first = account.tick(0.5, 5.0).burn
+    account.tick(0.5, 5.0)
+    first = account.state.burn
     for _ in range(100):
-        last = account.tick(0.5, 5.0).burn
+        account.tick(0.5, 5.0)
+    last = account.state.burn
     assert 1.0 < first < 1.1
     assert last == pytest.approx(BURN_MAX, rel=0.01)
 
@@ -47,8 +49,33 @@ def test_a_period_ends_and_the_next_begins_empty() -> None:
     """What was spent in one period does not count in the next."""
     account = Account(intent(budget=Budget(1.0, 60.0, hard=True)))
     account.spent(900_000, 0.0)
-    assert account.tick(0.5, 1.0).budget_left_uusd == 100_000
-    assert account.tick(0.5, 61.0).budget_left_uusd == 1_000_000
+    account.hold(50_000)
+    assert account.hard_left_uusd(1.0) == 50_000
+    account.hold(-50_000)
+    assert account.hard_left_uusd(1.0) == 100_000
+    assert account.hard_left_uusd(61.0) == 1_000_000
+
+
+def test_only_a_hard_budget_holds_back() -> None:
+    """A soft one moves a price, and has nothing that a plan must stay below."""
+    account = Account(intent(budget=Budget(1.0, 60.0)))
+    account.spent(900_000, 0.0)
+    assert account.hard_left_uusd(1.0) is None
+
+
+def test_a_step_leads_to_the_state_that_was_kept() -> None:
+    """What a tick moved by, and where it came from: together they give the state again."""
+    account = Account(intent(budget=Budget(0.1, 60.0)))
+    account.planned(2.0, 900, 0.5)
+    for index in range(60):
+        account.spent(4000, index * 0.1)
+        account.settled(met=index % 2 == 0, now_s=index * 0.1)
+    before = account.state
+    step = account.tick(0.5, 6.0)
+    assert (step.burn_before, step.price_before) == (before.burn, before.cost_price)
+    assert account_after(step) == account.state
+    assert account.state.cost_price > before.cost_price
+    assert account.state.burn > before.burn
 
 
 def test_overspending_is_a_violation() -> None:

@@ -166,13 +166,12 @@ def test_spending_is_reserved_and_settled() -> None:
     """A hard budget shrinks when a request is sent and is corrected by its usage."""
     budgeted = intent(budget=Budget(0.01, 3600.0, hard=True))
     made = controller(budgeted)
-    made.submit(ask("r", 0.0, budgeted), 0.0)  # type: ignore[arg-type]
-    made.tick(0.5)
-    reserved = made.state.intent("chat").budget_left_uusd
+    first = made.submit(ask("r", 0.0, budgeted), 0.0)  # type: ignore[arg-type]
+    assert first.snapshot.budget_left_uusd == 10_000
+    reserved = made.accounts["chat"].hard_left_uusd(0.5)
+    assert reserved == 10_000 - first.plan.reserve_uusd
     made.finish("r", Outcome("complete", 1), 1.0)
-    made.tick(1.5)
-    settled = made.state.intent("chat").budget_left_uusd
-    assert reserved is not None
+    settled = made.accounts["chat"].hard_left_uusd(1.5)
     assert settled is not None
     assert reserved < settled < 10_000
 

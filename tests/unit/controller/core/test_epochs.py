@@ -5,6 +5,8 @@ from __future__ import annotations
 from controller.core.config import Tuning
 from controller.core.deployment import Deployment
 from controller.core.epochs import Epochs
+from controller.core.steps import RollBack
+from controller.plan import ActionKind
 from controller.verify import Verdict
 from tests.kit.control import catalogue
 
@@ -23,12 +25,13 @@ def misses(epochs: Epochs, now_s: float, bad: int, good: int) -> None:
 def test_a_price_that_crosses_a_band_opens_an_epoch_with_a_hypothesis() -> None:
     """From nothing into a band: one epoch; staying in the band: none."""
     epochs, models = built()
-    assert epochs.tick(models, 0.0) == ((), ())
+    quiet = epochs.tick(models, 0.0)
+    assert (quiet.opened, quiet.closed, quiet.actions) == ((), (), ())
     models["large"].price.reset(0.2)
-    (opened,), _ = epochs.tick(models, 0.5)
+    (opened,) = epochs.tick(models, 0.5).opened
     assert (opened.kind, opened.model) == ("price_up", "large")
     assert "fewer" in opened.hypothesis
-    assert epochs.tick(models, 1.0) == ((), ())
+    assert epochs.tick(models, 1.0).opened == ()
 
 
 def test_a_harmful_price_is_set_back() -> None:
@@ -38,20 +41,25 @@ def test_a_harmful_price_is_set_back() -> None:
     models["large"].price.reset(0.2)
     epochs.tick(models, 0.5)
     misses(epochs, 19.0, 36, 24)
-    _, (closed,) = epochs.tick(models, 21.0)
+    ended = epochs.tick(models, 21.0)
+    (closed,) = ended.closed
     assert (closed.verdict, closed.rolled_back) == (Verdict.HARMED, True)
+    assert ended.rolled_back == (RollBack("large", "price_up", 0.0),)
     assert models["large"].price.value == 0.0
     assert epochs.book.suppressed("large", "price_up", 30.0)
 
 
 def test_a_limit_that_falls_by_a_fifth_is_another_limit() -> None:
-    """Small steps open nothing until they add up; a rise opens nothing."""
+    """Small steps open nothing until they add up, and then they are said in words; a rise opens nothing."""
     epochs, models = built()
     epochs.tick(models, 0.0)
     models["large"].limit.restore(110)
-    assert epochs.tick(models, 0.5)[0] == ()
+    assert epochs.tick(models, 0.5).opened == ()
     models["large"].limit.restore(100)
-    (opened,), _ = epochs.tick(models, 1.0)
-    assert (opened.kind, opened.before) == ("limit_down", 128.0)
+    fallen = epochs.tick(models, 1.0)
+    assert [(epoch.kind, epoch.before) for epoch in fallen.opened] == [("limit_down", 128.0)]
+    (action,) = fallen.actions
+    assert (action.kind, action.model) == (ActionKind.BATCHING_REDUCED, "large")
+    assert action.reason.startswith("reduced batching on large: at most 100 in flight instead of 128, ")
     models["large"].limit.restore(128)
-    assert epochs.tick(models, 1.5)[0] == ()
+    assert epochs.tick(models, 1.5).opened == ()

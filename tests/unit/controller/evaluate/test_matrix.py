@@ -31,3 +31,28 @@ def test_the_search_returns_the_best_split(monkeypatch: pytest.MonkeyPatch) -> N
     large = Split({"premium": (1.0,), "standard": (1.0, 0.0), "batch": (1.0, 0.0, 0.0)}, 128)
     monkeypatch.setattr(matrix, "candidates", lambda: iter([Split(shares, 70), large]))
     assert matrix.search_split(TINY, 1) == large
+
+
+def test_progress_is_heard_and_series_are_kept_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each seed that is done is told; a run over time is a large thing, and kept on demand."""
+    monkeypatch.setattr(matrix, "SCENARIOS", {"tiny": TINY})
+    heard: list[tuple[int, int]] = []
+    kept = matrix.run_matrix(
+        "tiny",
+        ("none",),
+        (1, 2),
+        processes=1,
+        split=None,
+        series=True,
+        progress=lambda done, total: heard.append((done, total)),
+    )
+    assert heard == [(1, 2), (2, 2)]
+    assert all(entry.series is not None for entry in kept)
+    assert matrix.run_one(TINY, "none", 1)[1].series is None
+
+
+def test_policies_come_in_the_order_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the twin runs first, whoever reads the table finds it where it was named."""
+    monkeypatch.setattr(matrix, "SCENARIOS", {"tiny": TINY})
+    ran = matrix.run_matrix("tiny", ("static", "none"), (1,), processes=1, split=None)
+    assert [entry.policy for entry in ran] == ["static", "none"]

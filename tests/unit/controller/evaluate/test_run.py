@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from controller.core import replay
-from controller.evaluate.__main__ import main
 from controller.evaluate.bound import bound
 from controller.evaluate.matrix import paired_difference, run_matrix, run_one
 from controller.evaluate.policy import Controlled
@@ -90,27 +88,6 @@ def test_differences_are_paired_and_seeded() -> None:
     assert found[0] == pytest.approx(1 / 3)
     assert found[1] <= found[0] <= found[2]
     assert found == paired_difference([0.9, 0.8, 0.95], [0.5, 0.6, 0.55])
-
-
-def test_unknown_names_are_said_so(capsys: pytest.CaptureFixture[str]) -> None:
-    """A misspelt scenario or policy names what is known, and fails."""
-    assert main(["--scenario", "spike5"]) == 2
-    assert "spike4" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="controlled"):
-        main(["--policies", "best"])
-    with pytest.raises(ValueError, match="known"):
-        make_policy("best", SHORT)
-
-
-def test_the_command_prints_a_table_and_writes_json(
-    capsys: pytest.CaptureFixture[str], tmp_path: object
-) -> None:
-    """One policy on one seed, as a user runs it."""
-    path = f"{tmp_path}/out.json"
-    assert main(["--scenario", "calm", "--policies", "none", "--seeds", "11", "--json", path]) == 0
-    assert "none" in capsys.readouterr().out
-    with open(path) as file:  # noqa: PTH123  a plain file of the test's own
-        assert json.load(file)["calm"]["entries"][0]["policy"] == "none"
 
 
 @pytest.mark.long

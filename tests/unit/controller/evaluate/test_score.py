@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from controller.evaluate.run import Result, Served
-from controller.evaluate.score import jain, needless_harm, recovery_s, reversals, score, settling_s
+from controller.evaluate.score import (
+    budget_errors,
+    jain,
+    needless_harm,
+    recovery_s,
+    reversals,
+    score,
+    settling_s,
+)
 from controller.evaluate.workload import SPIKE_END_S, SPIKE_START_S, Job
 from controller.evaluate.world import KINDS, LARGE, MID
+from controller.intent import Budget
 
 
 def served(at_s: float, model: str = LARGE, *, ok: bool = True, kind: int = 1, tenant: str = "t") -> Served:
@@ -86,3 +96,17 @@ def test_jain_is_one_when_even_and_falls_with_unfairness() -> None:
     one = [served(100, tenant="a"), served(101, ok=False, tenant="b")]
     assert jain(both) == pytest.approx(1.0)
     assert jain(one) == pytest.approx(0.5)
+
+
+def test_a_budget_is_judged_by_whole_periods_and_by_what_was_asked_for() -> None:
+    """Over is over its budget; under is under what it could have spent, so quiet periods are no fault."""
+    budgeted = replace(KINDS[1], intent=replace(KINDS[1].intent, budget=Budget(100e-6, 100.0)))
+
+    def spent(at_s: float, uusd: float) -> Served:
+        item = served(at_s)
+        return replace(item, job=replace(item.job, kind=budgeted), cost_uusd=uusd)
+
+    passing = Result("s", 1, "none", [spent(0, 400.0), spent(150, 60.0), spent(250, 400.0)])
+    ours = Result("s", 1, "controlled", [spent(0, 110.0), spent(150, 60.0), spent(250, 70.0)])
+    assert budget_errors(ours, passing) == pytest.approx((0.1, 0.0, -0.3))
+    assert budget_errors(Result("s", 1, "p", every(0, 10)), passing) == ()

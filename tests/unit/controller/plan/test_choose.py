@@ -69,10 +69,9 @@ def test_the_ceiling_per_request_is_a_filter() -> None:
 def test_an_empty_hard_budget_refuses_and_an_empty_soft_one_does_not() -> None:
     """Cost refuses only where the intent says hard."""
     hard = intent(budget=Budget(1.0, 60.0, hard=True), actions=(PressureAction.DOWNGRADE,))
-    empty = (IntentState("chat", 1.0, 0.0, 0),)
-    plan = make_plan(request(hard), snapshot(intents=empty))
+    plan = make_plan(request(hard), snapshot(budget_left_uusd=0))
     assert (plan.disposition, plan.cause) == (Disposition.SHED, Cause.HARD_BUDGET)
-    soft = (IntentState("chat", 1.0, 10.0, None),)
+    soft = (IntentState("chat", 1.0, 10.0),)
     plan = make_plan(request(), snapshot(intents=soft))
     assert (plan.disposition, plan.cause) == (Disposition.PASS, Cause.COST_PRICE)
     assert plan.model == "small"

@@ -14,7 +14,7 @@ from tests.kit.control import LENGTHS, intent, live, model_state, request, snaps
 tables = st.lists(st.floats(1, 5000), min_size=len(LENGTH_RANKS), max_size=len(LENGTH_RANKS)).map(
     lambda drawn: tuple(sorted(drawn))
 )
-PRICE = IntentState("chat", 1.0, 0.0, None)
+PRICE = IntentState("chat", 1.0, 0.0)
 
 
 @settings(derandomize=True, max_examples=200, deadline=None)
@@ -62,7 +62,7 @@ def test_the_utility_is_gain_less_cost_less_load() -> None:
     """The four terms of the table add up, and the standing leaves the cost out."""
     drawn, state = request(), model_state("large", price=1.0)
     view, cap = outlook(drawn, state, live(), 2.0, 10.0), cap_view(None, None, LENGTHS)
-    line = option(drawn, state, view, cap, snapshot(), IntentState("chat", 1.2, 0.001, None))
+    line = option(drawn, state, view, cap, snapshot(), IntentState("chat", 1.2, 0.001))
     assert line.gain == pytest.approx(2.0 * 1.2 * 0.92 * (1.0 - line.miss))
     assert line.utility == pytest.approx(line.gain - line.cost_term - line.load_term)
     assert line.standing == pytest.approx(line.gain - line.load_term)

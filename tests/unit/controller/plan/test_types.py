@@ -47,12 +47,11 @@ def test_a_model_is_found_at_its_place() -> None:
 
 
 def test_an_unknown_intent_has_no_price() -> None:
-    """An intent that no tick has seen yet weighs once, pays nothing and has no budget to run out."""
-    known = IntentState("chat", 1.4, 0.002, 900)
-    assert tick(IntentState("other", 1.0, 0.0, 0), known).intent("chat") is known
+    """An intent that no tick has seen yet weighs once and pays nothing."""
+    known = IntentState("chat", 1.4, 0.002)
+    assert tick(IntentState("other", 1.0, 0.0), known).intent("chat") is known
     assert tick(known).intent("new") is NO_INTENT_STATE
-    neutral = (NO_INTENT_STATE.burn, NO_INTENT_STATE.cost_price, NO_INTENT_STATE.budget_left_uusd)
-    assert neutral == (1.0, 0.0, None)
+    assert (NO_INTENT_STATE.burn, NO_INTENT_STATE.cost_price) == (1.0, 0.0)
 
 
 @settings(derandomize=True, max_examples=80, deadline=None)

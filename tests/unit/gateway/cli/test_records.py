@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 
+from gateway.store import sqlite_read
 from tests.kit.refunds import refund
 
 
@@ -27,6 +29,18 @@ def test_listing_is_newest_first_and_filtered(lumyn, decision_id: str) -> None:
     assert ids("--limit", "1") == [other]
     assert ids("--since", "1h") == [other, decision_id]
     assert ids("--until", "2020-01-01") == []
+
+
+def test_a_listing_goes_on_until_it_has_what_was_asked_for(
+    lumyn, decision_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a filter wants is found behind any number of decisions that it does not want."""
+    for _ in range(5):
+        lumyn("decide", stdin=orjson.dumps(refund(999, tenant=None)))
+    monkeypatch.setattr(sqlite_read, "EXAMINED_MAX", 2)
+    (line,) = lumyn("records", "ls", "--json", "--verdict", "trust").out.splitlines()
+    assert orjson.loads(line)["decision_id"] == decision_id
+    assert len(lumyn("records", "ls", "--json", "--limit", "3").out.splitlines()) == 3
 
 
 def test_nothing_dangles_where_nobody_acts(lumyn, decision_id: str) -> None:

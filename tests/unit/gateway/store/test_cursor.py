@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.kernel.errors import InvalidRequestError
-from gateway.store.cursor import check_id_cursor, cursor_after, place_of
+from gateway.store.cursor import check_id_cursor, cursor_after, next_cursor, place_of, walks
+from gateway.store.port import DecisionFilter
 from gateway.store.rows import TIME_MAX_MS
 from tests.kit.entries import entry_id
 
@@ -44,3 +45,28 @@ def test_near_misses(text: str) -> None:
     """What Python's int would take, or a pattern without an end, is refused."""
     with pytest.raises(InvalidRequestError):
         place_of(text)
+
+
+def test_the_next_page_begins_behind_what_was_examined() -> None:
+    """Behind the last decision of a full page, else behind the last one looked at; the end has no cursor."""
+    assert place_of(next_cursor((7, 3), 5) or "") == (7, 3)
+    assert place_of(next_cursor(None, 5) or "") == (5, 0)
+    assert place_of(next_cursor(None, 0) or "") == (0, 0)
+    assert next_cursor(None, None) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "passes_by"),
+    [
+        (DecisionFilter(), False),
+        (DecisionFilter(since_ms=0, until_ms=9), False),
+        (DecisionFilter(verdict="TRUST"), True),
+        (DecisionFilter(action_type="a"), True),
+        (DecisionFilter(model="m", since_ms=0), True),
+        (DecisionFilter(reason_code="R"), True),
+        (DecisionFilter(correlation_id="c", verdict="TRUST"), False),
+    ],
+)
+def test_a_page_is_bounded_where_it_may_pass_decisions_by(wanted: DecisionFilter, passes_by: bool) -> None:
+    """Only what an index cannot find at once makes a page walk."""
+    assert walks(wanted) is passes_by
