@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from controller.catalogue import IN_FLIGHT_MAX, Catalogue, Model
+from controller.catalogue import Catalogue, Model
 from controller.core import Controller, ControllerConfig
 from controller.governor import Governor
 from controller.intent import IntentSet, InvalidIntentError, read_intents
@@ -302,7 +302,7 @@ def control_config(config: Config) -> ControllerConfig | None:
             usd_per_mtok_out=model.price_out,
             context_tokens=model.context,
             replicas=model.replicas,
-            in_flight_max=IN_FLIGHT_MAX * model.replicas,
+            in_flight_max=model.in_flight_max * model.replicas,
         )
         for model in config.models
     )

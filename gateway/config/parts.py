@@ -15,6 +15,7 @@ from gateway.config.tools import ToolConfig
 from gateway.kernel import bounds
 from gateway.kernel.types import Mode
 from gateway.policy.builtin import PACKS, SUPPORT
+from gateway.wire.statuses import ANOTHER_MIGHT, OF_THE_MOMENT
 
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 _Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -98,6 +99,7 @@ class ModelConfig(Part):
     price_out: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     quality: Annotated[float, Field(ge=0, le=1)] = 1.0
     context: Annotated[int, Field(ge=1, le=100_000_000)] = 131_072
+    in_flight_max: Annotated[int, Field(ge=1, le=65_536)] = 512
 
     @property
     def replicas(self) -> int:
@@ -135,7 +137,7 @@ class RetriesConfig(Part):
 
     attempts_max: Annotated[int, Field(ge=1, le=10)] = bounds.ATTEMPTS_MAX
     total_s: _Seconds = bounds.ATTEMPTS_TOTAL_S
-    statuses: tuple[_Status, ...] = tuple(sorted(bounds.RETRY_STATUSES))
+    statuses: tuple[_Status, ...] = tuple(sorted(ANOTHER_MIGHT))
     after_send: bool = False
     same_backend: bool = False
     backoff_s: _Seconds = bounds.BACKOFF_S
@@ -145,12 +147,12 @@ class RetriesConfig(Part):
 
     @field_validator("statuses")
     @classmethod
-    def _another_might_do_better(cls, statuses: tuple[int, ...]) -> tuple[int, ...]:
-        theirs = [status for status in statuses if status < 500 and status not in bounds.RETRY_STATUSES_4XX]
+    def _another_might_do_better(cls, given: tuple[int, ...]) -> tuple[int, ...]:
+        theirs = [status for status in given if status < 500 and status not in OF_THE_MOMENT]
         if theirs:
-            allowed = ", ".join(map(str, sorted(bounds.RETRY_STATUSES_4XX)))
+            allowed = ", ".join(map(str, sorted(OF_THE_MOMENT)))
             raise ValueError(f"{theirs[0]} is no matter of the moment: use {allowed}, or 500 and above")
-        return statuses
+        return given
 
 
 class LimitsConfig(Part):
