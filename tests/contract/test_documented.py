@@ -61,7 +61,12 @@ def parsed(text: str) -> dict[str, Any]:
 
 def with_examples() -> str:
     """Return the example file with its example entries taken in."""
-    text = re.sub(r"^(keys|backends|models|intents|tools|passthrough): \[\]$", r"\1:", EXAMPLE.read_text(), flags=re.MULTILINE)
+    text = re.sub(
+        r"^(keys|backends|models|intents|tools|passthrough): \[\]$",
+        r"\1:",
+        EXAMPLE.read_text(),
+        flags=re.MULTILINE,
+    )
     return re.sub(r"^#(  +\S.*)$", r"\1", text, flags=re.MULTILINE)
 
 
