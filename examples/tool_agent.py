@@ -1,10 +1,10 @@
-"""An agent on the unmodified `openai` client: it streams, calls tools in a loop, and knows nothing of a gateway.
+"""An agent on the unmodified `openai` client: it streams, calls tools, and knows of no gateway.
 
     python -m examples.tool_agent
 
-Starts `lumyn serve` with `examples/shop.config.yml` and the simulated llm-d on free ports. The model calls two
-tools at once: the refund is allowed and arrives, the closing of the account is not and never reaches the
-agent; it reads why in the model's text, and goes on.
+Starts `lumyn serve` with `examples/shop.config.yml` and the simulated llm-d on free ports. The model calls
+two tools at once: the refund is allowed and arrives, the closing of the account is not and never reaches
+the agent; it reads why in the model's text, and goes on.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ def converse(client: OpenAI) -> list[Any]:
             print(f"model: {answer['content'].strip()[:300]}")
         for call in answer.get("tool_calls", []):
             name = call["function"]["name"]
-            result = HANDS[name](**json.loads(call["function"]["arguments"]))
+            arguments = json.loads(call["function"]["arguments"])  # noqa: TID251 - as any client does
+            result = HANDS[name](**arguments)
             print(f"agent: {name} -> {result}")
             messages.append({"role": "tool", "tool_call_id": call["id"], "content": result})
         if not answer.get("tool_calls"):
