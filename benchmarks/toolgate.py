@@ -1,4 +1,4 @@
-"""What the gate of tool calls adds to streams that have none: first token and gaps, against a bare pass-through.
+"""What the gate of tool calls adds to streams that have none, against a bare pass-through: first token, gaps.
 
     python -m benchmarks.toolgate [--streams 8] [--rounds 3] [--json]
 
