@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.config import BackendConfig, Config, KeyConfig, ModelConfig, load_config
+from gateway.config.mcp import McpServerConfig
 from gateway.kernel import errors
 from gateway.policy.document import read_document
 from gateway.telemetry.metrics import ControlReading, ExchangeReading, Metrics, StoreReading
@@ -47,7 +48,8 @@ def parsed(text: str) -> dict[str, Any]:
 
 def with_examples() -> str:
     """Return the example file with its example entries taken in."""
-    text = re.sub(r"^(keys|backends|models|intents): \[\]$", r"\1:", EXAMPLE.read_text(), flags=re.MULTILINE)
+    lists = r"^( *(?:keys|backends|models|intents|servers)): \[\]$"
+    text = re.sub(lists, r"\1:", EXAMPLE.read_text(), flags=re.MULTILINE)
     return re.sub(r"^#(  +\S.*)$", r"\1", text, flags=re.MULTILINE)
 
 
@@ -71,6 +73,17 @@ def test_the_example_entries_are_whole(name: str) -> None:
     for field_name, field in model.model_fields.items():
         if not field.is_required():
             assert getattr(model.model_validate(entry), field_name) == field.default, field_name
+    Config.model_validate(full)
+
+
+def test_the_example_server_is_whole() -> None:
+    """The commented MCP server names every key of its with its default, and loads."""
+    full = parsed(with_examples())
+    [entry] = full["mcp"]["servers"]
+    assert set(entry) == set(McpServerConfig.model_fields)
+    for name, field in McpServerConfig.model_fields.items():
+        if not field.is_required():
+            assert getattr(McpServerConfig.model_validate(entry), name) == field.default, name
     Config.model_validate(full)
 
 
