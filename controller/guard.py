@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -71,6 +72,13 @@ class ModeChange:
     share: float
     reason: str
     at_s: float
+
+
+def set_by_operator(was_active: bool, mode: str, now_s: float) -> ModeChange:
+    """Return the change that an operator made: whatever is not active is bypass to those who are served."""
+    before = GuardMode.ACTIVE if was_active else GuardMode.BYPASS
+    after = GuardMode.ACTIVE if mode == GuardMode.ACTIVE else GuardMode.BYPASS
+    return ModeChange(before, after, 1.0, f"set to {mode} by the operator", now_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +226,15 @@ HANG_S: Final = 10.0
 class Breaker:
     """Closed, open for 5 to 60 seconds, then half open with 1, 2, 4 ... probes."""
 
-    __slots__ = ("_events", "_open_until_s", "_openings", "_probes", "_probing", "_salt", "failure_share")
+    __slots__ = (
+        "_events", "_failures", "_open_until_s", "_openings", "_probes", "_probing", "_salt", "failure_share",
+    )  # fmt: skip
 
     def __init__(self, salt: str) -> None:
         self._salt = salt
-        self._events: list[tuple[float, bool]] = []
+        self._events: deque[tuple[float, bool]] = deque()
+        self._failures = 0
+        """Among the events, counted as they come and go: a busy model ends ten thousand in a window."""
         self._openings = 0
         self.failure_share = 0.0
         """Of the results that opened it, or of those since: who has nowhere else to go may still try."""
@@ -240,15 +252,15 @@ class Breaker:
             self._probes *= 2
             if self._probes >= 8:
                 self._openings, self._probes, self.failure_share = 0, 0, 0.0
-                self._events.clear()
+                self._forget()
                 return
         self._events.append((now_s, failed))
-        while self._events and self._events[0][0] < now_s - BREAKER_WINDOW_S:
-            self._events.pop(0)
-        failures = sum(1 for _, bad in self._events if bad)
+        self._failures += failed
+        while self._events[0][0] < now_s - BREAKER_WINDOW_S:
+            self._failures -= self._events.popleft()[1]
         if len(self._events) >= BREAKER_FAILURES:
-            self.failure_share = failures / len(self._events)
-        if failures >= BREAKER_FAILURES and failures > BREAKER_SHARE * len(self._events):
+            self.failure_share = self._failures / len(self._events)
+        if self._failures >= BREAKER_FAILURES and self._failures > BREAKER_SHARE * len(self._events):
             self._open(now_s)
 
     def hung(self, now_s: float) -> None:
@@ -275,4 +287,8 @@ class Breaker:
         jitter = cohort(f"{self._salt}:{self._openings}") / 4
         self._open_until_s = now_s + length_s * (1.0 + jitter)
         self._probes, self._probing = 1, 0
+        self._forget()
+
+    def _forget(self) -> None:
         self._events.clear()
+        self._failures = 0

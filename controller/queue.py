@@ -8,6 +8,7 @@ longer meet its deadline leaves without costing the backend anything. Pure: time
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -70,10 +71,12 @@ class ModelQueue:
     @property
     def work_s(self) -> float:
         """Return the server-seconds that wait, held work left out."""
-        return sum(work_s for _, work_s in self._work.values())
+        return math.fsum(work_s for _, work_s in self._work.values())
 
     def ahead(self) -> tuple[tuple[int, float], ...]:
         """Return the server-seconds that wait per priority, highest first, held work left out."""
+        if not self._work:
+            return ()
         return tuple((priority, self._work[priority][1]) for priority in sorted(self._work, reverse=True))
 
     def push(self, item: Waiting) -> None:
@@ -91,9 +94,14 @@ class ModelQueue:
         self._present[item.request_id] = item
         self._count(item, 1)
 
-    def pop(self, *, room: bool, now_s: float) -> Waiting | None:
-        """Return who goes next, or None. Held work goes only with `room` to spare or when it must start."""
+    def pop(self, *, room: bool, now_s: float, priority_min: int | None = None) -> Waiting | None:
+        """Return who goes next, or None. Held work goes only with `room` to spare or when it must start.
+
+        Nobody below `priority_min` goes: somebody of that priority was turned away just now.
+        """
         for priority in sorted(self._lanes, reverse=True):
+            if priority_min is not None and priority < priority_min:
+                return None
             lanes = self._lanes[priority]
             best: tuple[float, float, int, tuple[str, bool]] | None = None
             for place, lane in lanes.items():

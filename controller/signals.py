@@ -86,7 +86,7 @@ class LogHistogram:
     def decay(self, factor: float) -> None:
         """Multiply every count, and drop what has become nothing."""
         self.buckets = {key: count * factor for key, count in self.buckets.items() if count * factor > 1e-3}
-        self.count = sum(self.buckets.values())
+        self.count = math.fsum(self.buckets.values())
 
 
 class WindowHistogram:
@@ -250,4 +250,4 @@ def interpolated(rank: float, ranks: Sequence[float], values: Sequence[float]) -
 def mean_of(values: Iterable[float]) -> float:
     """Return the mean, NaN of nothing."""
     items = list(values)
-    return sum(items) / len(items) if items else math.nan
+    return math.fsum(items) / len(items) if items else math.nan

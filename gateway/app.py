@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from controller.catalogue import IN_FLIGHT_MAX, Catalogue, Model
+from controller.catalogue import Catalogue, Model
 from controller.core import Controller, ControllerConfig
 from controller.governor import Governor
 from controller.intent import IntentSet, InvalidIntentError, read_intents
@@ -33,6 +33,7 @@ from gateway.live import Live, Snapshot
 from gateway.mcp import McpSurface
 from gateway.memory.snapshot import MemoryIndex
 from gateway.pipeline.decisions import Decisions
+from gateway.pipeline.gatehouse import gate_entries
 from gateway.pipeline.govern import FailOpen
 from gateway.pipeline.journal import ControlJournal
 from gateway.pipeline.judge import Bench
@@ -44,12 +45,13 @@ from gateway.pipeline.tasks import spawn
 from gateway.policy.select import PolicySet
 from gateway.proxy.actions import ActionGate
 from gateway.proxy.openai import OpenAiProxy
+from gateway.proxy.passthrough import PassThrough
 from gateway.store.open import open_store
 from gateway.store.port import Store, StoreHealth
 from gateway.system import SystemClock, SystemRandomness
 from gateway.telemetry.log import LOG, start_log
 from gateway.telemetry.metrics import ControlReading, Metrics, StoreReading
-from gateway.upstream.catalogue import ModelCatalogue
+from gateway.toolcalls import tool_desk
 from gateway.upstream.metrics import MetricsPage
 from gateway.upstreams import Upstreams
 from gateway.wire.errors import openai_error_body, v0_error_body
@@ -123,7 +125,7 @@ class Gateway:
         try:
             # What a killed process left open gets its one fate before anything new is promised.
             await store.mark_unknown()
-            await store.submit(policy_entries(policies, clock.wall_ms()))
+            await store.submit([*policy_entries(policies, clock.wall_ms()), *gate_entries(clock.wall_ms())])
             await gateway._memory.catch_up()
             if gateway._governor is not None:
                 gateway._governor.begin()
@@ -150,7 +152,7 @@ class Gateway:
                 ids=self._ids,
                 randomness=self._randomness,
             )
-        data_routes = self._data_routes(upstreams.catalogue, around, health)
+        data_routes = self._data_routes(upstreams, around, health)
         admin_routes = self._admin_routes(health)
         self._data = self._listener(Router(data_routes, shapes=shapes, fallback=v0_error_body))
         self._admin = self._listener(Router(admin_routes, shapes={}, fallback=v0_error_body))
@@ -189,13 +191,21 @@ class Gateway:
         await self._store.close()
 
     def _data_routes(
-        self, catalogue: ModelCatalogue, around: Surroundings, health: HealthPages
+        self, upstreams: Upstreams, around: Surroundings, health: HealthPages
     ) -> Sequence[Route]:
         config = self._config
         limits = config.limits
-        bench = Bench(self._live, catalogue, self._clock, self._ids, forward_authorization=not config.keys)
+        bench = Bench(
+            self._live,
+            upstreams.catalogue,
+            self._clock,
+            self._ids,
+            forward_authorization=not config.keys,
+            tools=tool_desk(config, self._store, self._clock, self._ids, self._metrics),
+        )
         return (
             *OpenAiProxy(bench, around, body_bytes_max=limits.llm_body_bytes_max).routes(),
+            *PassThrough(bench, around, config.passthrough, upstreams.named()).routes(),
             *ActionGate(
                 self._live,
                 self._decisions,
@@ -292,7 +302,7 @@ def control_config(config: Config) -> ControllerConfig | None:
             usd_per_mtok_out=model.price_out,
             context_tokens=model.context,
             replicas=model.replicas,
-            in_flight_max=IN_FLIGHT_MAX * model.replicas,
+            in_flight_max=model.in_flight_max * model.replicas,
         )
         for model in config.models
     )

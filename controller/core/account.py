@@ -6,12 +6,13 @@ Refused, expired and failed requests count as bad: shedding must not improve the
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from controller.intent import Budget, Intent
-from controller.plan import IntentState
+from controller.plan import Disposition, IntentState, Plan
 from controller.prices import BudgetPrice, BudgetStep, budget_after
 from controller.signals import Ewma, SlidingSum
 
@@ -129,6 +130,14 @@ class Account:
         self._value_mean.add(value, now_s)
         self._cost_mean.add(float(cost_uusd), now_s)
 
+    def acted(self, plan: Plan) -> None:
+        """Count what a plan does to its request."""
+        if plan.options:
+            asked = plan.options[0]
+            self.counts["downgraded"] += plan.model != asked.model
+            self.counts["capped"] += plan.max_tokens != asked.max_tokens
+        self.counts["queued"] += plan.disposition is not Disposition.PASS
+
     def spent(self, uusd: int, now_s: float) -> None:
         """Count money: the reservation when a request is sent, the difference when it is settled."""
         self._roll(now_s)
@@ -220,3 +229,12 @@ class Account:
             periods = math.floor((now_s - self._period_start_s) / budget.window_s)
             self._period_start_s += periods * budget.window_s
             self._period_uusd = 0
+
+
+def renewed(kept: Mapping[str, Account], intents: Iterable[Intent]) -> dict[str, Account]:
+    """Return the accounts of a new set of intents; those of unchanged ones go on."""
+    accounts: dict[str, Account] = {}
+    for intent in intents:
+        old = kept.get(intent.name)
+        accounts[intent.name] = old if old is not None and old.intent == intent else Account(intent)
+    return accounts

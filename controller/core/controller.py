@@ -10,16 +10,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from controller.core.account import Account, IntentReport
+from controller.core.account import Account, IntentReport, renewed
 from controller.core.config import ControllerConfig
 from controller.core.deployment import Deployment, Flight, pace_s
 from controller.core.epochs import Epochs
 from controller.core.events import Change, Expiry, Outcome, Release, Submission, TickReport
+from controller.core.late import LateRequests
 from controller.core.settle import cost_of, cut_by_us, missed_targets, settle, settle_unsent
 from controller.core.state import RouteLengths, Sessions, Tally
 from controller.core.steps import TickStep
 from controller.core.vitals import vitals_of
-from controller.guard import Guard, GuardMode, ModeChange, Vitals
+from controller.guard import Guard, GuardMode, ModeChange, Vitals, set_by_operator
 from controller.intent import IntentSet
 from controller.plan import (
     Cause,
@@ -35,8 +36,6 @@ from controller.plan.score import length_at
 from controller.queue import Waiting
 from controller.verify import Settlement
 
-REPLAN_MAX: Final = 64
-"""Queued requests that a tick may plan anew: at 50 microseconds each, 3 ms."""
 ROOM_LOAD: Final = -0.2
 """Deferrable work starts when a model is this far below its set point."""
 LONG_RANK: Final = 0.975
@@ -60,6 +59,7 @@ class Controller:
         self._flights: dict[str, Flight] = {}
         self._queued: dict[str, tuple[Request, Plan]] = {}
         self._replanned: dict[str, Snapshot] = {}
+        self._late = LateRequests()
         self._number = 0
         self._ticked_s = now_s
         self.state: TickState = self._publish(now_s)
@@ -91,6 +91,7 @@ class Controller:
         """Return the queued requests that leave now. Cheap when nothing waits."""
         if not self._queued:
             return ()
+        self._replan(now_s)
         out: list[Release | Expiry] = []
         bypass = self._effective_mode() is Mode.BYPASS
         for deployment in self.deployments.values():
@@ -98,7 +99,8 @@ class Controller:
                 if not bypass and not deployment.breaker.usable(now_s):
                     break
                 room = bypass or deployment.price.error < ROOM_LOAD
-                item = deployment.queue.pop(room=room, now_s=now_s)
+                floor = None if bypass else deployment.shed_priority
+                item = deployment.queue.pop(room=room, now_s=now_s, priority_min=floor)
                 if item is None:
                     break
                 out.append(self._leave(item, now_s))
@@ -160,7 +162,11 @@ class Controller:
         mode_change = self._vote(vitals, now_s)
         accounts = tuple(account.tick(dt_s, now_s) for account in self.accounts.values())
         self.state = self._publish(now_s)
-        self._replan(now_s)
+        if self._queued and self._effective_mode() is Mode.ACTIVE:
+            self._late.find(self.deployments.values(), self._queued, now_s)
+            self._replan(now_s)
+        else:
+            self._late.clear()
         pressed = bool(self._queued) or any(model.price > 0.0 for model in self.state.models)
         models = tuple(deployment.step() for deployment in self.deployments.values())
         step = TickStep(operator, before, vitals, models, accounts, epochs.rolled_back, epochs.marks)
@@ -195,20 +201,12 @@ class Controller:
         if mode is Mode.ACTIVE and self.guard.mode is not GuardMode.ACTIVE:
             self.guard = Guard()
         self.state = replace(self.state, mode=self._effective_mode())
-        after = GuardMode.BYPASS if mode is not Mode.ACTIVE else GuardMode.ACTIVE
-        was = GuardMode.ACTIVE if before is Mode.ACTIVE else GuardMode.BYPASS
-        return ModeChange(was, after, 1.0, f"set to {mode.value} by the operator", now_s)
+        return set_by_operator(before is Mode.ACTIVE, mode.value, now_s)
 
     def replace_intents(self, intents: IntentSet, now_s: float) -> None:
         """Follow a new set of intents at once; accounts of unchanged ones go on."""
         self.config = self.config.with_intents(intents)
-        kept = self.accounts
-        self.accounts = {
-            intent.name: kept[intent.name]
-            if intent.name in kept and kept[intent.name].intent == intent
-            else Account(intent)
-            for intent in intents.intents
-        }
+        self.accounts = renewed(self.accounts, intents.intents)
         self.state = self._publish(now_s)
 
     def reports(self, now_s: float) -> tuple[IntentReport, ...]:
@@ -258,20 +256,11 @@ class Controller:
         if plan.max_tokens is not None:
             long_answer = min(long_answer, plan.max_tokens)
         deployment.assigned(plan, request.intent.weight, pace_s(request.intent, long_answer), now_s)
-        self._count_actions(request, plan)
+        self._account(request).acted(plan)
         if plan.disposition is Disposition.PASS:
             self._send(request, plan, now_s)
         else:
             self._enqueue(request, plan, now_s)
-
-    def _count_actions(self, request: Request, plan: Plan) -> None:
-        counts = self._account(request).counts
-        if plan.options and plan.model != plan.options[0].model:
-            counts["downgraded"] += 1
-        if plan.options and plan.max_tokens != plan.options[0].max_tokens:
-            counts["capped"] += 1
-        if plan.disposition is not Disposition.PASS:
-            counts["queued"] += 1
 
     def _shed(self, request: Request, plan: Plan, now_s: float) -> None:
         self.counts["shed"] += 1
@@ -329,31 +318,25 @@ class Controller:
         return Expiry(request.request_id, plan, waited_s, reason, snapshot)
 
     def _replan(self, now_s: float) -> None:
-        """Move queued requests that would come too late to another rung, while there is time."""
-        if not self._queued or self._effective_mode() is not Mode.ACTIVE:
-            return
-        left = REPLAN_MAX
-        for deployment in self.deployments.values():
-            for item in deployment.late_items(now_s):
-                if left == 0:
-                    return
-                left -= 1
-                self._move(item, now_s)
+        """Move a few queued requests that would come too late to another rung, while there is time."""
+        for request_id in self._late.bite(now_s):
+            if request_id in self._queued:
+                self._move(request_id, now_s)
 
-    def _move(self, item: Waiting, now_s: float) -> None:
-        request, old = self._dequeued(item.request_id)
-        source = self.deployments[old.model]
-        source.queue.remove(item.request_id)
+    def _move(self, request_id: str, now_s: float) -> None:
+        request, old = self._dequeued(request_id)
+        queue = self.deployments[old.model].queue
+        item = queue.remove(request_id)
         snapshot = self.snapshot(request, now_s)
         plan = make_plan(request, snapshot)
         if plan.disposition is Disposition.SHED or plan.model == old.model:
-            self._queued[item.request_id] = (request, old)
+            self._queued[request_id] = (request, old)
             self._account(request).hold(old.reserve_uusd)
-            source.queue.push(item)
+            if item is not None:
+                queue.push(item)
             return
-        self._replanned[item.request_id] = snapshot
-        target = self.deployments[plan.model]
-        target.assigned(plan, request.intent.weight, None, now_s)
+        self._replanned[request_id] = snapshot
+        self.deployments[plan.model].assigned(plan, request.intent.weight, None, now_s)
         self._account(request).counts["downgraded"] += 1
         # it goes through the queue in any case, so that the next poll releases it with its new plan
         self._enqueue(request, plan, now_s)

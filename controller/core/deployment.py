@@ -343,12 +343,12 @@ class Deployment:
     def live(self) -> LiveState:
         """Return the exact counters of this instant."""
         return LiveState(
-            in_flight=self.in_flight,
-            prefill_tokens=self.prefill_tokens,
-            queued=len(self.queue),
-            ahead=self.queue.ahead(),
-            shed_priority=self.shed_priority,
-            admitted_priority=self.admitted_priority,
+            self.in_flight,
+            self.prefill_tokens,
+            len(self.queue),
+            self.queue.ahead(),
+            self.shed_priority,
+            self.admitted_priority,
         )
 
     def _count_decoding(self, pace_s: float | None, batch: float, dt_s: float, now_s: float) -> None:

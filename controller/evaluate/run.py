@@ -126,8 +126,9 @@ class Runner:
                 model=job.kind.intent.models[0],
                 input_tokens=job.input_tokens,
                 arrived_s=now_s,
+                max_tokens=job.max_tokens,
                 tenant=job.tenant,
-                route=f"chat/{job.kind.name}",
+                route=job.route or f"chat/{job.kind.name}",
             ),
             now_s,
         )

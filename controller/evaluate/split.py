@@ -7,7 +7,7 @@ fixed limits, and its numbers are searched for on the very workload that it is t
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final
@@ -34,14 +34,14 @@ class Split:
 class Fixed(Simple):
     """A fixed split over the rungs, a fixed limit per model, a priority queue in front of each."""
 
-    def __init__(self, name: str, split: Split, *, expires: bool) -> None:
+    def __init__(self, name: str, split: Split, *, expires: bool, slots: Mapping[str, int] = SLOTS) -> None:
         super().__init__(name)
         self._split = split
         self._expires = expires
-        self._limits = {**SLOTS, LARGE: split.large_limit}
-        self._flying = dict.fromkeys(SLOTS, 0)
+        self._limits = {**slots, LARGE: split.large_limit}
+        self._flying = dict.fromkeys(slots, 0)
         self._model_of: dict[str, str] = {}
-        self._queues: dict[str, list[tuple[int, float, int, Request]]] = {name: [] for name in SLOTS}
+        self._queues: dict[str, list[tuple[int, float, int, Request]]] = {name: [] for name in slots}
         self._sequence = 0
 
     def arrive(self, request: Request, now_s: float) -> None:  # noqa: ARG002  the port's shape
@@ -76,20 +76,20 @@ class Fixed(Simple):
         return super().take(now_s)
 
 
-def priority_only() -> Fixed:
+def priority_only(limit: int = PRIORITY_LIMIT, slots: Mapping[str, int] = SLOTS) -> Fixed:
     """Return a priority queue in front of the preferred model and nothing else."""
     shares = {"premium": (1.0,), "standard": (1.0, 0.0), "batch": (1.0, 0.0, 0.0)}
-    return Fixed("priority", Split(shares, PRIORITY_LIMIT), expires=False)
+    return Fixed("priority", Split(shares, limit), expires=False, slots=slots)
 
 
-def tuned(split: Split) -> Fixed:
+def tuned(split: Split, slots: Mapping[str, int] = SLOTS) -> Fixed:
     """Return the policy of a split that was searched for."""
-    return Fixed("tuned", split, expires=True)
+    return Fixed("tuned", split, expires=True, slots=slots)
 
 
-def candidates() -> Iterator[Split]:
+def candidates(limits: Sequence[int] = (50, 70, 128)) -> Iterator[Split]:
     """Yield the splits that the search tries: 48, from all-large to all-small."""
     standard = (1.0, 0.5, 0.2, 0.0)
     batch = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.6, 0.4), (0.0, 0.2, 0.8))
-    for large, rungs, limit in product(standard, batch, (50, 70, 128)):
+    for large, rungs, limit in product(standard, batch, limits):
         yield Split({"premium": (1.0,), "standard": (large, 1.0 - large), "batch": rungs}, limit)

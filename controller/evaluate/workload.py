@@ -44,6 +44,10 @@ class Job:
     tenant: str
     u_retry: float
     """For the backoff of a retrying client."""
+    max_tokens: int | None = None
+    """What the client asks for at most; policies see it."""
+    route: str = ""
+    """Whose answer lengths it is like; empty: those of its class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,29 +129,35 @@ class Scenario:
                 yield t
 
 
-def step(times: float) -> Callable[[float], float]:
+def step(
+    times: float, start_s: float = SPIKE_START_S, end_s: float = SPIKE_END_S
+) -> Callable[[float], float]:
     """Return the shape of a spike of `times` the base in the spike window."""
-    return lambda t: times if SPIKE_START_S <= t < SPIKE_END_S else 1.0
+    return lambda t: times if start_s <= t < end_s else 1.0
 
 
-def ramp(times: float, seconds: float) -> Callable[[float], float]:
+def ramp(
+    times: float, seconds: float, start_s: float = SPIKE_START_S, end_s: float = SPIKE_END_S
+) -> Callable[[float], float]:
     """Return a shape that rises to `times` the base over `seconds`, stays, and drops at the spike's end."""
 
     def shape(t: float) -> float:
-        if not SPIKE_START_S <= t < SPIKE_END_S:
+        if not start_s <= t < end_s:
             return 1.0
-        return 1.0 + (times - 1.0) * min(1.0, (t - SPIKE_START_S) / seconds)
+        return 1.0 + (times - 1.0) * min(1.0, (t - start_s) / seconds)
 
     return shape
 
 
-def flash(times: float, seconds: float, tail_s: float) -> Callable[[float], float]:
+def flash(
+    times: float, seconds: float, tail_s: float, start_s: float = SPIKE_START_S
+) -> Callable[[float], float]:
     """Return a flash crowd: `times` the base for `seconds`, then an exponential tail."""
 
     def shape(t: float) -> float:
-        if t < SPIKE_START_S:
+        if t < start_s:
             return 1.0
-        since = t - SPIKE_START_S - seconds
+        since = t - start_s - seconds
         return times if since < 0 else 1.0 + (times - 1.0) * math.exp(-since / tail_s)
 
     return shape

@@ -8,8 +8,7 @@ never across priorities (I3), never by serving below the floor (I2).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from controller.intent import PressureAction
 from controller.plan.explain import actions_of, hard_reason, untouched_actions
@@ -17,12 +16,14 @@ from controller.plan.score import (
     CAP_RANKS,
     CAP_TOKENS_MIN,
     PRICE_FELT,
+    TOO_LATE,
     CapView,
     Outlook,
     cap_view,
     length_at,
-    option,
+    options,
     outlook,
+    refusal_rank,
     reserve_uusd,
 )
 from controller.plan.types import (
@@ -55,8 +56,7 @@ RETRY_AFTER_MAX_S: Final = 30.0
 """Longer advice is a guess: prices halve in less."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rung:
+class Rung(NamedTuple):
     """A model that may serve the request, as it stands now."""
 
     state: ModelState
@@ -70,16 +70,19 @@ def make_plan(request: Request, snapshot: Snapshot) -> Plan:
     if snapshot.mode is Mode.BYPASS:
         return _untouched(request, snapshot, ceiling, Cause.BYPASS)
     price = snapshot.tick.intent(request.intent.name)
-    rungs = _rungs(request, snapshot, price)
-    if not rungs:
+    pairs = _pairs(request, snapshot)
+    if not pairs:
         return _untouched(request, snapshot, ceiling, Cause.IDENTITY)
     bare = cap_view(ceiling, None, snapshot.lengths)
-    preferred = rungs[0]
-    first = option(request, preferred.state, preferred.view, bare, snapshot, price)
+    preferred = _rung(request, *pairs[0], snapshot, price)
+    (first,) = options(request, preferred.state, preferred.view, (bare,), snapshot, price)
     if _identity(request, preferred, first, price):
         return _plan(request, snapshot, preferred, bare, [first], first, Disposition.PASS, Cause.IDENTITY)
+    rungs = [preferred, *(_rung(request, *pair, snapshot, price) for pair in pairs[1:])]
     caps = _caps(request, snapshot, ceiling, bare)
-    table = [option(request, rung.state, rung.view, cap, snapshot, price) for rung in rungs for cap in caps]
+    table: list[Option] = []
+    for rung in rungs:
+        table += options(request, rung.state, rung.view, caps, snapshot, price)
     return _choose(request, snapshot, rungs, caps, table, price)
 
 
@@ -90,19 +93,25 @@ def _ceiling(request: Request) -> int | None:
     return min(own, allowed)
 
 
-def _rungs(request: Request, snapshot: Snapshot, price: IntentState) -> list[Rung]:
-    value = request.intent.weight * price.burn
-    found: list[Rung] = []
-    for name in request.intent.rungs(request.model):
-        index = snapshot.tick.model_index(name)
-        if index is not None and name not in request.without:
-            state, live = snapshot.tick.models[index], snapshot.live[index]
-            found.append(Rung(state, live, outlook(request, state, live, value, snapshot.now_s)))
+def _pairs(request: Request, snapshot: Snapshot) -> list[tuple[ModelState, LiveState]]:
+    """Return the models that may serve the request, best first; of a guarded one the first that can."""
+    known = {state.name: index for index, state in enumerate(snapshot.tick.models)}
+    found = [
+        (snapshot.tick.models[known[name]], snapshot.live[known[name]])
+        for name in request.intent.rungs(request.model)
+        if name in known and name not in request.without
+    ]
     if snapshot.mode is Mode.GUARDED:
         # no downgrades, no learned choice: the first that can be reached at all
-        usable = [rung for rung in found if rung.state.usable]
-        return usable[:1] or found[:1]
+        return [pair for pair in found if pair[0].usable][:1] or found[:1]
     return found
+
+
+def _rung(
+    request: Request, state: ModelState, live: LiveState, snapshot: Snapshot, price: IntentState
+) -> Rung:
+    value = request.intent.weight * price.burn
+    return Rung(state, live, outlook(request, state, live, value, snapshot.now_s))
 
 
 def _identity(request: Request, preferred: Rung, first: Option, price: IntentState) -> bool:
@@ -199,7 +208,7 @@ def _cause(best: Option, table: list[Option], by_name: dict[str, Rung]) -> Cause
     if first.refused_by:
         if not by_name[first.model].state.usable:
             return Cause.BREAKER
-        return Cause.INFEASIBLE if "too late" in first.refused_by else Cause.HARD_BUDGET
+        return Cause.INFEASIBLE if first.refused_by == TOO_LATE else Cause.HARD_BUDGET
     if first.standing >= best.standing:
         return Cause.COST_PRICE
     return Cause.LATENCY_PRICE if first.load_term > best.load_term else Cause.INFEASIBLE
@@ -218,7 +227,8 @@ def _refused(
     """Nothing may serve it now: shed it if that is allowed, else let it wait at the best that there is."""
     cause = hard_reason(table)
     soonest = min(
-        (line for line in table if line.max_tokens == bare.max_tokens), key=lambda line: line.ttft_s
+        (line for line in table if line.max_tokens == bare.max_tokens),
+        key=lambda line: (refusal_rank(line.refused_by), line.ttft_s),
     )
     rung = next(rung for rung in rungs if rung.state.name == soonest.model)
     first = rungs[0]
@@ -316,5 +326,6 @@ def _deadline_s(request: Request, rung: Rung, cap: CapView) -> float:
 
 def _retry_after_s(rung: Rung) -> float:
     """Return how long the work that waits now will take, in whole seconds, at least one."""
-    ahead_s = sum(work_s for _, work_s in rung.live.ahead)
+    # fsum: a plain sum of floats comes out differently in another version of Python
+    ahead_s = math.fsum(work_s for _, work_s in rung.live.ahead)
     return float(min(RETRY_AFTER_MAX_S, max(1.0, math.ceil(ahead_s / rung.state.coefficients.capacity))))

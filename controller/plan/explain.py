@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from controller.plan.score import BREAKER_OPEN
 from controller.plan.types import Action, ActionKind, Cause, Disposition, Option, Plan, Request
 
 
 def hard_reason(table: list[Option]) -> Cause:
     """Return why no line of the table may be used."""
     reasons = {line.refused_by for line in table}
-    if any("budget" in reason or "ceiling" in reason for reason in reasons):
+    if all("budget" in reason or "ceiling" in reason for reason in reasons):
         return Cause.HARD_BUDGET
-    if reasons == {"its breaker is open"}:
+    if reasons == {BREAKER_OPEN}:
         return Cause.BREAKER
     return Cause.INFEASIBLE
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -98,6 +99,12 @@ class Outlook(NamedTuple):
     """Why this model is out for this request, whatever its cap."""
 
 
+_new_tuple: Final = tuple.__new__
+BREAKER_OPEN: Final = "its breaker is open"
+CONTEXT_EXCEEDED: Final = "the prompt exceeds its context"
+TOO_LATE: Final = "its first token would come too late"
+_RANKS: Final = {"": 0, TOO_LATE: 1, BREAKER_OPEN: 2, CONTEXT_EXCEEDED: 4}
+"""Money stands between them: what is too dear stays so until the budget's next period."""
 PRICE_FELT: Final = 0.02
 """A load term below 2 % of the request's value is noise: no pressure."""
 TYPICAL_OUTPUT_TOKENS: Final = 150.0
@@ -106,31 +113,32 @@ TYPICAL_OUTPUT_TOKENS: Final = 150.0
 
 def outlook(request: Request, state: ModelState, live: LiveState, value: float, now_s: float) -> Outlook:
     """Return what the request would meet on this model now."""
-    c = state.coefficients
+    c, replicas = state.coefficients, state.replicas
     own = max(0, request.input_tokens - request.cached_tokens)
     full = live.in_flight >= state.limit
-    prefill_work_s = c.work_s(own, 0.0, state.batch_nominal, state.replicas)
-    token_work_s = c.work_s(0.0, 1.0, state.batch_nominal, state.replicas)
+    # as `Coefficients.work_s` has it, of a prompt alone and of one output token alone
+    prefill_work_s = c.prefill_token_s * own / replicas
+    token_work_s = (c.decode_base_s / max(1.0, state.batch_nominal) + c.decode_sequence_s) / replicas
     work_s = prefill_work_s + TYPICAL_OUTPUT_TOKENS * token_work_s
-    wait_s = _wait_s(request.intent.priority, state, live, work_s)
-    ttft_s = wait_s + c.prefill_s(own + live.prefill_tokens / state.replicas)
+    wait_s = _wait_s(request.intent.priority, live, work_s if full else 0.0, c.capacity)
+    ttft_s = wait_s + c.prefill_s(own + live.prefill_tokens / replicas)
     tpot_s = _tpot_s(state, live)
     pressed = full or live.queued > 0 or state.price * work_s > PRICE_FELT * value
     met, fits = _met(request, state, ttft_s, tpot_s, now_s)
     refused = _refused_model(request, state, ttft_s if pressed else 0.0)
-    return Outlook(wait_s, ttft_s, tpot_s, pressed, met, fits, prefill_work_s, token_work_s, refused)
+    return _new_tuple(
+        Outlook, (wait_s, ttft_s, tpot_s, pressed, met, fits, prefill_work_s, token_work_s, refused)
+    )
 
 
-def _wait_s(priority: int, state: ModelState, live: LiveState, work_s: float) -> float:
+def _wait_s(priority: int, live: LiveState, slot_s: float, capacity: float) -> float:
     """Return the wait in our queue: the work of its priority and above, and for a slot if none is free."""
     ahead_s = 0.0
     for level, level_s in live.ahead:
         if level < priority:
             break
         ahead_s += level_s
-    if live.in_flight >= state.limit:
-        ahead_s += work_s
-    return ahead_s / state.coefficients.capacity
+    return (ahead_s + slot_s) / capacity
 
 
 def _tpot_s(state: ModelState, live: LiveState) -> float:
@@ -163,46 +171,64 @@ def _met(
 
 def _refused_model(request: Request, state: ModelState, ttft_s: float) -> str:
     if not state.usable:
-        return "its breaker is open"
+        return BREAKER_OPEN
     if request.input_tokens >= state.context_tokens:
-        return "the prompt exceeds its context"
+        return CONTEXT_EXCEEDED
     ttft_ms = request.intent.latency.ttft_ms
     if ttft_ms is not None and ttft_s > LATE_FACTOR * ttft_ms / 1000:
-        return "its first token would come too late"
+        return TOO_LATE
     return ""
 
 
-def option(
-    request: Request, state: ModelState, view: Outlook, cap: CapView, snapshot: Snapshot, price: IntentState
-) -> Option:
-    """Return one line of the table."""
-    bound = math.inf if cap.max_tokens is None else cap.max_tokens
-    met = view.met_start
-    if view.fits < bound:
-        met *= 1.0 - exceed_share(view.fits, snapshot.lengths)
-    quality = state.quality * (1.0 - TRUNCATION_LOSS * cap.truncated)
-    cost_uusd = math.ceil(request.input_tokens * state.usd_per_mtok_in + cap.mean * state.usd_per_mtok_out)
-    work_s = view.prefill_work_s + view.token_work_s * cap.mean
-    gain = request.intent.weight * price.burn * quality * met
-    cost_term = price.cost_price * cost_uusd
-    load_term = state.price * work_s
-    # by position, in the order of the fields: naming them costs a third of making one
-    return Option(
-        state.name,
-        cap.max_tokens,
-        quality,
-        1.0 - met,
-        view.wait_s,
-        view.ttft_s,
-        view.ttft_s + max(0.0, cap.mean - 1.0) * view.tpot_s,
-        cost_uusd,
-        work_s,
-        gain,
-        cost_term,
-        load_term,
-        gain - cost_term - load_term,
-        view.refused_by or _too_dear(request, state, cap, snapshot.budget_left_uusd),
-    )
+def refusal_rank(refused_by: str) -> int:
+    """Return how far a refusal is from being lifted: waiting helps before an open breaker does."""
+    return _RANKS.get(refused_by, 3)
+
+
+def options(
+    request: Request,
+    state: ModelState,
+    view: Outlook,
+    caps: Sequence[CapView],
+    snapshot: Snapshot,
+    price: IntentState,
+) -> list[Option]:
+    """Return the lines of the table for one model, one per cap."""
+    lengths, value = snapshot.lengths, request.intent.weight * price.burn
+    wait_s, ttft_s, tpot_s, _, met_start, fits, prefill_work_s, token_work_s, refused = view
+    input_cost = request.input_tokens * state.usd_per_mtok_in
+    bounded = request.intent.usd_per_request_max is not None or snapshot.budget_left_uusd is not None
+    lines: list[Option] = []
+    for cap in caps:
+        met, mean = met_start, cap.mean
+        if fits < (math.inf if cap.max_tokens is None else cap.max_tokens):
+            met *= 1.0 - exceed_share(fits, lengths)
+        quality = state.quality * (1.0 - TRUNCATION_LOSS * cap.truncated)
+        cost_uusd = math.ceil(input_cost + mean * state.usd_per_mtok_out)
+        work_s = prefill_work_s + token_work_s * mean
+        gain = value * quality * met
+        cost_term = price.cost_price * cost_uusd
+        load_term = state.price * work_s
+        too_dear = _too_dear(request, state, cap, snapshot.budget_left_uusd) if bounded else ""
+        # by position, in the order of the fields, and past the constructor: a third of its time
+        line = (
+            state.name,
+            cap.max_tokens,
+            quality,
+            1.0 - met,
+            wait_s,
+            ttft_s,
+            ttft_s + max(0.0, mean - 1.0) * tpot_s,
+            cost_uusd,
+            work_s,
+            gain,
+            cost_term,
+            load_term,
+            gain - cost_term - load_term,
+            too_dear or refused,
+        )
+        lines.append(_new_tuple(Option, line))
+    return lines
 
 
 def reserve_uusd(request: Request, state: ModelState, cap: CapView) -> int:
@@ -212,8 +238,6 @@ def reserve_uusd(request: Request, state: ModelState, cap: CapView) -> int:
 
 def _too_dear(request: Request, state: ModelState, cap: CapView, budget_left_uusd: int | None) -> str:
     ceiling = request.intent.usd_per_request_max
-    if ceiling is None and budget_left_uusd is None:
-        return ""
     reserve = reserve_uusd(request, state, cap)
     if ceiling is not None and reserve > ceiling * 1e6:
         return "it would cost more than the ceiling per request"

@@ -120,9 +120,11 @@ class ModelState:
     """Of the requests that opened the breaker."""
 
 
-@dataclass(frozen=True, slots=True)
-class LiveState:
-    """One model's exact counters at the instant of the plan."""
+class LiveState(NamedTuple):
+    """One model's exact counters at the instant of the plan.
+
+    A named tuple, as `Option`: each plan has several.
+    """
 
     in_flight: int
     prefill_tokens: int

@@ -31,6 +31,7 @@ class Commands(LazyGroup):
         "mcp": "gateway.cli.mcp:app",
         "keys": "gateway.cli.keys:app",
         "evaluate": "controller.evaluate.command:evaluate",
+        "loadtest": "loadtest.command:loadtest_command",
         "sim": "controller.llmd.sim.command:sim",
         "completion": "gateway.cli.completion:completion_command",
         "version": "gateway.cli.version:version_command",

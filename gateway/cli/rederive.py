@@ -50,9 +50,7 @@ async def rederive(store: Store, since_ms: int | None, until_ms: int | None, pro
 async def rederive_one(store: Store, decision: DecisionEntry) -> Rederive:
     """Make the plan of one decision again, where its record holds one with its table."""
     made = Rederive()
-    control = control_of(decision)
-    if control is not None:
-        made.plan(decision.entry_id, control)
+    await _feed_plans(made, store, decision)
     wanted = ControlFilter(control_type="tick", since_ms=decision.at_ms - LEAD_MS)
     after = 0
     for _ in range(FIND_PAGES_MAX):
@@ -80,15 +78,25 @@ def _feed(made: Rederive, record: ControlRecord) -> None:
     made.record(record.writer, entry.control_type, entry.entry_id, orjson.loads(entry.body))
 
 
+async def _feed_plans(made: Rederive, store: Store, decision: DecisionEntry) -> None:
+    """Hand on a decision's plan, and those of its further attempts under another model."""
+    control = control_of(decision)
+    if control is None:
+        return
+    made.plan(decision.entry_id, control)
+    for event in await store.events(EVERY_TENANT, decision.entry_id):
+        if event.event_type == "note" and b'"control":' in event.body:
+            data = orjson.loads(event.body)["data"]
+            made.plan(f"{decision.entry_id} attempt {data.get('n')}", data["control"])
+
+
 async def _plans(made: Rederive, store: Store, since_ms: int | None, until_ms: int | None) -> None:
     wanted = DecisionFilter(since_ms=since_ms, until_ms=until_ms)
     cursor: str | None = None
     while True:
         page = await store.decisions(EVERY_TENANT, wanted, limit=PAGE_DECISIONS_MAX, cursor=cursor)
         for decision in page.decisions:
-            control = control_of(decision)
-            if control is not None:
-                made.plan(decision.entry_id, control)
+            await _feed_plans(made, store, decision)
         cursor = page.next_cursor
         if cursor is None:
             return

@@ -1,5 +1,6 @@
 """The configuration: what there is to set (`parts`), and how it is read (`read`)."""
 
+from gateway.config.answers import PassthroughConfig, ToolCallsConfig
 from gateway.config.parts import (
     BackendConfig,
     Config,
@@ -10,14 +11,18 @@ from gateway.config.parts import (
     is_loopback,
 )
 from gateway.config.read import load_config
+from gateway.config.tools import ToolConfig
 
 __all__ = [
     "BackendConfig",
     "Config",
     "KeyConfig",
     "ModelConfig",
+    "PassthroughConfig",
     "PolicyConfig",
     "RetriesConfig",
+    "ToolCallsConfig",
+    "ToolConfig",
     "is_loopback",
     "load_config",
 ]

@@ -8,11 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from gateway.config.answers import PassthroughConfig, ToolCallsConfig
 from gateway.config.mcp import McpConfig
 from gateway.config.section import Part
+from gateway.config.tools import ToolConfig
 from gateway.kernel import bounds
 from gateway.kernel.types import Mode
 from gateway.policy.builtin import PACKS, SUPPORT
+from gateway.wire.statuses import ANOTHER_MIGHT, OF_THE_MOMENT
 
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 _Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -96,6 +99,7 @@ class ModelConfig(Part):
     price_out: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     quality: Annotated[float, Field(ge=0, le=1)] = 1.0
     context: Annotated[int, Field(ge=1, le=100_000_000)] = 131_072
+    in_flight_max: Annotated[int, Field(ge=1, le=65_536)] = 512
 
     @property
     def replicas(self) -> int:
@@ -133,7 +137,7 @@ class RetriesConfig(Part):
 
     attempts_max: Annotated[int, Field(ge=1, le=10)] = bounds.ATTEMPTS_MAX
     total_s: _Seconds = bounds.ATTEMPTS_TOTAL_S
-    statuses: tuple[_Status, ...] = tuple(sorted(bounds.RETRY_STATUSES))
+    statuses: tuple[_Status, ...] = tuple(sorted(ANOTHER_MIGHT))
     after_send: bool = False
     same_backend: bool = False
     backoff_s: _Seconds = bounds.BACKOFF_S
@@ -143,12 +147,12 @@ class RetriesConfig(Part):
 
     @field_validator("statuses")
     @classmethod
-    def _another_might_do_better(cls, statuses: tuple[int, ...]) -> tuple[int, ...]:
-        theirs = [status for status in statuses if status < 500 and status not in bounds.RETRY_STATUSES_4XX]
+    def _another_might_do_better(cls, given: tuple[int, ...]) -> tuple[int, ...]:
+        theirs = [status for status in given if status < 500 and status not in OF_THE_MOMENT]
         if theirs:
-            allowed = ", ".join(map(str, sorted(bounds.RETRY_STATUSES_4XX)))
+            allowed = ", ".join(map(str, sorted(OF_THE_MOMENT)))
             raise ValueError(f"{theirs[0]} is no matter of the moment: use {allowed}, or 500 and above")
-        return statuses
+        return given
 
 
 class LimitsConfig(Part):
@@ -193,6 +197,9 @@ class Config(Part):
     models: tuple[ModelConfig, ...] = ()
     intents: tuple[dict[str, Any], ...] = ()
     """As `schemas/intent.v1.json` says; read by the controller, which alone knows what they mean."""
+    tools: Annotated[tuple[ToolConfig, ...], Field(max_length=bounds.TOOL_RULES_MAX)] = ()
+    tool_calls: ToolCallsConfig = ToolCallsConfig()
+    passthrough: Annotated[tuple[PassthroughConfig, ...], Field(max_length=100)] = ()
     mcp: McpConfig = McpConfig()
     breaker: BreakerConfig = BreakerConfig()
     retries: RetriesConfig = RetriesConfig()
@@ -206,7 +213,11 @@ class Config(Part):
         _unique("keys", [key.hash for key in self.keys])
         _unique("backends", [backend.name for backend in self.backends])
         _unique("models", [model.name for model in self.models])
+        _unique("tools", [tool.name for tool in self.tools])
+        _unique("passthrough", [passed.path for passed in self.passthrough])
         dialects = {backend.name: backend.dialect for backend in self.backends}
+        for passed in self.passthrough:
+            _check_backend(passed, list(dialects))
         for model in self.models:
             _check_serving(model, dialects)
         # A signing secret guards `/v0` and `/admin` only: without keys `/v1` would be open to everybody.
@@ -242,6 +253,15 @@ def _check_serving(model: ModelConfig, dialects: Mapping[str, str]) -> None:
     if len({dialects[name] for name in names}) > 1:
         # A plan is written down once, in the words of whoever serves the model.
         raise ValueError(f"model `{model.name}`: its backends must speak one dialect")
+
+
+def _check_backend(passed: PassthroughConfig, names: list[str]) -> None:
+    if passed.backend is not None and passed.backend not in names:
+        raise ValueError(
+            f"passthrough `{passed.path}` names the backend `{passed.backend}`, which is not there"
+        )
+    if passed.backend is None and len(names) > 1:
+        raise ValueError(f"passthrough `{passed.path}`: say which `backend`, there are {len(names)}")
 
 
 def _unique(what: str, names: list[str]) -> None:

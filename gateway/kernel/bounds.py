@@ -121,14 +121,10 @@ ATTEMPTS_MAX: Final = 3
 """In all, the first included: of backends that fail independently three leave one request in a thousand."""
 ATTEMPTS_TOTAL_S: Final = 30.0
 """From the first attempt on; no further one begins later. Clients wait a minute, and an answer takes time."""
-RETRY_STATUSES: Final = frozenset({429, 502, 503, 504})
-"""What backends and their proxies answer when another one might do better (llm-d.md A4). Not 500: it may be
-the request itself."""
-RETRY_STATUSES_4XX: Final = frozenset({408, 425, 429})
-"""Of the statuses below 500 those that speak of the moment and not of the request."""
 BACKOFF_S: Final = 0.2
 """The first pause before the same backend is asked again: longer than a connection, shorter than a person."""
 BACKOFF_MAX_S: Final = 5.0
+"""A sixth of `ATTEMPTS_TOTAL_S`: longer pauses would be most of the time there is."""
 RETRY_BUDGET_RATIO: Final = 0.2
 """Further attempts for each request, over all: Finagle's default. At worst backends get a fifth more."""
 RETRY_BUDGET_PER_S: Final = 1.0

@@ -18,6 +18,7 @@
         TooLargeError           413  BODY_TOO_LARGE
         UnsupportedMediaError   415  UNSUPPORTED_MEDIA_TYPE
       RefusedError            403  the policy said no; `code` is the deciding reason code
+        ToolCallRefusedError      TOOL_CALL_REFUSED       a model's answer was withheld for a tool call in it
         NotTrustedError             of a gated function that therefore did not run; it carries the record
         PendingError          202  APPROVAL_PENDING        a person is asked; `approval_id` says where to look
         DeniedError                APPROVAL_DENIED         the person said no
@@ -34,6 +35,7 @@
           UpstreamBusyError             our own bound of connections to it, no fault of its own
           UpstreamOpenError      503  UPSTREAM_OPEN            its breaker is open, and nobody else serves
         UpstreamBrokenError      502  UPSTREAM_BROKEN          it answered, and not in HTTP or not to the end
+          AnswerUnreadableError       ANSWER_UNREADABLE        it may hold tool calls, and cannot be read
           UpstreamClosedError           it closed the connection before it had answered
         UpstreamTimeoutError     504  UPSTREAM_TIMEOUT
           UpstreamConnectTimeoutError   no connection in time
@@ -210,6 +212,12 @@ class NotTrustedError(RefusedError):
         )
 
 
+class ToolCallRefusedError(RefusedError):
+    """A tool call in a model's answer was not permitted, and answers are withheld for that."""
+
+    default_code = "TOOL_CALL_REFUSED"
+
+
 class PendingError(RefusedError):
     """A person must approve it, and has been asked. The very same request may be repeated."""
 
@@ -313,6 +321,12 @@ class UpstreamBrokenError(UpstreamError):
 
 class UpstreamClosedError(UpstreamBrokenError):
     """It closed the connection before the head of its answer was whole."""
+
+
+class AnswerUnreadableError(UpstreamBrokenError):
+    """The answer may hold tool calls, and is not what its API says: nothing of it may go on."""
+
+    default_code = "ANSWER_UNREADABLE"
 
 
 class UpstreamTimeoutError(UpstreamError):

@@ -21,7 +21,10 @@ from gateway.live import Live, Snapshot
 from gateway.pipeline.journal import decision_entry
 from gateway.pipeline.ports import Admitted, Asked, Backend, Further, Headers, Terms
 from gateway.pipeline.retry import Repeats
+from gateway.pipeline.toolgate import ToolGate
+from gateway.pipeline.tooljudge import Asker, ToolDesk
 from gateway.records.types import DecisionEntry
+from gateway.wire.api import API_OF
 from gateway.wire.headers import forwarded_request_headers
 from gateway.wire.openai import LlmRequest, Operation, read_llm_request, read_steering
 from gateway.wire.rewrite import with_members
@@ -54,10 +57,12 @@ class Bench:
     ids: IdSource
     forward_authorization: bool
     """Pass the client's own credential on: only where the gateway has no keys."""
+    tools: ToolDesk | None = None
+    """None relays tool calls in answers as they come."""
 
 
 _NO_MODEL: Final = ""
-_GOVERNED: Final = frozenset({Operation.CHAT, Operation.COMPLETION})
+_GOVERNED: Final = frozenset({Operation.CHAT, Operation.COMPLETION, Operation.RESPONSE, Operation.MESSAGE})
 """What generates tokens, and so can be capped, switched and queued by its length."""
 _INTENT_HEADER: Final = b"x-lumyn-intent"
 
@@ -145,7 +150,18 @@ class LlmJudge:
             body=body,
             model=model,
             onward=None if facts is None else self,
+            api=API_OF[self._operation],
+            gate=None if bench.tools is None else self._gate(bench.tools, decision, request, snapshot),
         )
+
+    def _gate(
+        self, desk: ToolDesk, decision: Decision, request: JSONObject, snapshot: Snapshot
+    ) -> ToolGate | None:
+        api = API_OF[self._operation]
+        if api.grammar is None:
+            return None
+        asker = Asker(decision.decision_id, self._principal, request["trace"], snapshot)
+        return ToolGate(api, desk, asker)
 
     def asked(self, admitted: Admitted, *, arrived_s: float) -> Asked | None:
         """Return what a governor is told of it; None for what generates nothing."""

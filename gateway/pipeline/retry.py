@@ -28,6 +28,7 @@ from gateway.kernel.errors import (
     UpstreamOpenError,
     UpstreamTimeoutError,
 )
+from gateway.wire.statuses import ANOTHER_MIGHT, NOT_TAKEN
 
 
 class Repeats(Enum):
@@ -47,7 +48,7 @@ class RetrySettings:
 
     attempts_max: int = bounds.ATTEMPTS_MAX
     total_s: float = bounds.ATTEMPTS_TOTAL_S
-    statuses: frozenset[int] = bounds.RETRY_STATUSES
+    statuses: frozenset[int] = ANOTHER_MIGHT
     after_send: bool = False
     same_backend: bool = False
     backoff_s: float = bounds.BACKOFF_S
@@ -69,8 +70,6 @@ class Failure:
     """When the backend wants to be asked again."""
 
 
-_NOT_TAKEN: Final = frozenset({408, 425, 429, 503, 529})
-"""Statuses that say `I did not take it`; after any other somebody behind the backend may have."""
 _REASONS: Final = (
     (UpstreamOpenError, "open"),
     (UpstreamBusyError, "busy"),
@@ -104,7 +103,7 @@ def failure_of_answer(
     fields = {name.lower(): value for name, value in headers}
     evicted = fields.get(_DROPPED_REASON, b"").strip().lower().startswith(b"evicted")
     after_s = read_retry_after(fields.get(_RETRY_AFTER), wall_ms=wall_ms)
-    return Failure(f"status_{status}", True, evicted or status not in _NOT_TAKEN, after_s)
+    return Failure(f"status_{status}", True, evicted or status not in NOT_TAKEN, after_s)
 
 
 def read_retry_after(value: bytes | None, *, wall_ms: int) -> float | None:

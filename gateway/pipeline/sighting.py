@@ -8,6 +8,7 @@ from typing import Protocol
 from gateway.kernel.errors import GatewayError, RefusedError
 from gateway.kernel.types import Fate, JSONObject, Verdict
 from gateway.pipeline.ports import Admitted, Answer, Watch
+from gateway.wire.api import MESSAGES
 
 
 @dataclass(slots=True)
@@ -77,6 +78,9 @@ def own_headers(sighting: Sighting, *, request_id: str) -> list[tuple[str, str]]
     admitted = sighting.admitted
     if admitted is None:
         return headers
+    if sighting.head_s is None and admitted.api is MESSAGES:
+        # Anthropic's clients read it under this name; where a backend answers, it says its own.
+        headers.append(("request-id", request_id))
     headers.append(("x-lumyn-decision-id", admitted.decision.decision_id))
     headers.append(("x-lumyn-verdict", admitted.decision.verdict.value))
     if admitted.model:

@@ -93,6 +93,42 @@ CREATE INDEX control_by_position ON entries (position) INCLUDE (label, writer, a
 """
 
 _STEP_3: Final = """
+CREATE TABLE dropped (
+  segment bigint NOT NULL,
+  first_position bigint NOT NULL,
+  last_position bigint NOT NULL,
+  PRIMARY KEY (segment, first_position)
+);
+CREATE FUNCTION refuse_unsealed_run() RETURNS trigger LANGUAGE plpgsql AS
+  $$ DECLARE sealed segments;
+  BEGIN
+    SELECT * INTO sealed FROM segments ORDER BY number DESC LIMIT 1;
+    IF sealed.number IS DISTINCT FROM NEW.segment OR NEW.last_position > sealed.last_position THEN
+      RAISE EXCEPTION 'entries is append-only: only what is sealed may go';
+    END IF;
+    RETURN NEW;
+  END $$;
+CREATE TRIGGER dropped_only_sealed BEFORE INSERT ON dropped
+  FOR EACH ROW EXECUTE FUNCTION refuse_unsealed_run();
+CREATE TRIGGER dropped_never_change BEFORE UPDATE OR DELETE ON dropped
+  FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER dropped_never_vanish BEFORE TRUNCATE ON dropped
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE OR REPLACE FUNCTION refuse_unsealed() RETURNS trigger LANGUAGE plpgsql AS
+  $$ DECLARE named boolean;
+  BEGIN
+    SELECT last_position >= OLD.position INTO named FROM dropped
+      WHERE segment = (SELECT max(number) FROM segments) AND first_position <= OLD.position
+      ORDER BY first_position DESC LIMIT 1;
+    IF named IS NOT TRUE THEN
+      RAISE EXCEPTION 'entries is append-only';
+    END IF;
+    RETURN OLD;
+  END $$;
+"""
+"""What may leave is named, run by run, with the segment that seals it: what retention kept is guarded too."""
+
+_STEP_4: Final = """
 CREATE TABLE claims (
   space text COLLATE "C" NOT NULL,
   tenant text COLLATE "C" NOT NULL,
@@ -110,7 +146,7 @@ CREATE INDEX claims_by_decision ON claims (space, decision_id);
 CREATE INDEX claims_by_expiry ON claims (space, expires_ms);
 """
 
-STEPS: Final = (_STEP_1, _STEP_2, _STEP_3)
+STEPS: Final = (_STEP_1, _STEP_2, _STEP_3, _STEP_4)
 SCHEMA_VERSION: Final = len(STEPS)
 MIGRATION_LOCK: Final = 0x4C756D79_0001
 """Advisory lock of those who migrate: two gateways may start at once."""

@@ -99,6 +99,11 @@ class PostgresVault:
                 segment.number, segment.last_position, now_ms, segment.text, segment.digest,
             )  # fmt: skip
             await self._connection.execute(
+                "INSERT INTO dropped (segment, first_position, last_position) "
+                "SELECT $1, run.first, run.last FROM unnest($2::bigint[], $3::bigint[]) AS run (first, last)",
+                segment.number, firsts, lasts,
+            )  # fmt: skip
+            await self._connection.execute(
                 "DELETE FROM entries USING unnest($1::bigint[], $2::bigint[]) AS run (first, last) "
                 "WHERE position BETWEEN run.first AND run.last",
                 firsts, lasts, timeout=SCAN_S,

@@ -85,6 +85,10 @@ class SqliteVault:
                     "VALUES (?, ?, ?, ?, ?)",
                     (segment.number, segment.last_position, now_ms, segment.text, segment.digest),
                 )
+                connection.executemany(
+                    "INSERT INTO dropped (segment, first_position, last_position) VALUES (?, ?, ?)",
+                    ((segment.number, first, last) for first, last in segment.dropped),
+                )
                 connection.executemany("DELETE FROM entries WHERE position BETWEEN ? AND ?", segment.dropped)
                 connection.execute("COMMIT")
             finally:

@@ -90,6 +90,33 @@ CREATE INDEX control_by_position ON entries (position, label, writer, at_ms) WHE
 """
 
 _STEP_3: Final = """
+CREATE TABLE dropped (
+  segment INTEGER NOT NULL,
+  first_position INTEGER NOT NULL,
+  last_position INTEGER NOT NULL,
+  PRIMARY KEY (segment, first_position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER dropped_only_sealed BEFORE INSERT ON dropped
+  WHEN new.segment IS NOT (SELECT max(number) FROM segments)
+    OR new.last_position > (SELECT last_position FROM segments WHERE number = new.segment)
+  BEGIN SELECT raise(ABORT, 'entries are append-only: only what is sealed may go'); END;
+CREATE TRIGGER dropped_never_change BEFORE UPDATE ON dropped
+  BEGIN SELECT raise(ABORT, 'dropped is append-only'); END;
+CREATE TRIGGER dropped_never_leave BEFORE DELETE ON dropped
+  BEGIN SELECT raise(ABORT, 'dropped is append-only'); END;
+
+DROP TRIGGER entries_never_leave;
+CREATE TRIGGER entries_never_leave BEFORE DELETE ON entries
+  WHEN NOT ifnull((
+    SELECT last_position >= old.position FROM dropped
+    WHERE segment = (SELECT max(number) FROM segments) AND first_position <= old.position
+    ORDER BY first_position DESC LIMIT 1), 0)
+  BEGIN SELECT raise(ABORT, 'entries are append-only'); END;
+"""
+"""What may leave is named, run by run, with the segment that seals it: what retention kept is guarded too."""
+
+_STEP_4: Final = """
 CREATE TABLE claims (
   space TEXT NOT NULL,
   tenant TEXT NOT NULL,
@@ -107,7 +134,7 @@ CREATE INDEX claims_by_decision ON claims (space, decision_id);
 CREATE INDEX claims_by_expiry ON claims (space, expires_ms);
 """
 
-STEPS: Final = (_STEP_1, _STEP_2, _STEP_3)
+STEPS: Final = (_STEP_1, _STEP_2, _STEP_3, _STEP_4)
 SCHEMA_VERSION: Final = len(STEPS)
 
 

@@ -114,6 +114,7 @@ class Metrics:
         self._duration = _spreads(_DURATION_BUCKETS_S)
         self._ttft = _spreads(_DURATION_BUCKETS_S)
         self._tokens = _spreads(_TOKEN_BUCKETS)
+        self._tool_calls: dict[tuple[str, str], int] = defaultdict(int)
         self._faults = 0
         self._in_flight = Gauge("lumyn_in_flight_requests", "Requests under way.", registry=self._registry)
         self._registry.register(_Collector(self._families))
@@ -150,6 +151,10 @@ class Metrics:
             self._tokens["input", reading.model].observe(reading.input_tokens)
         if reading.output_tokens is not None:
             self._tokens["output", reading.model].observe(reading.output_tokens)
+
+    def tool_call(self, verdict: str, released: bool) -> None:
+        """Count a tool call inside an answer: what was decided, and whether it went on."""
+        self._tool_calls[verdict, "released" if released else "refused"] += 1
 
     def fault(self) -> None:
         """Count a fault of ours."""
@@ -192,6 +197,14 @@ class Metrics:
             ("gen_ai_token_type", "gen_ai_request_model"),
             self._tokens,
         )
+        judged = CounterMetricFamily(
+            "lumyn_tool_calls",
+            "Tool calls inside answers by what was decided and what became of them.",
+            labels=("verdict", "outcome"),
+        )
+        for kind, calls in self._tool_calls.items():
+            judged.add_metric(kind, calls)
+        yield judged
         yield CounterMetricFamily("lumyn_internal_errors", "Faults of the gateway itself.", self._faults)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -38,6 +38,10 @@ MESSAGES: Final = Api(MessageWatch, read_token_usage_of_body, anthropic_error_ev
 
 OPAQUE: Final = Api(None, lambda body: (None, is_json(body)), openai_error_event)
 """An answer that is not interpreted."""
+
+STORED_RESPONSE: Final = replace(OPAQUE, grammar=ResponseGrammar)
+STORED_CHAT: Final = replace(OPAQUE, grammar=ChatGrammar)
+"""What was answered before and is read again: the same calls are in it."""
 
 API_OF: Final[Mapping[Operation, Api]] = MappingProxyType(
     {

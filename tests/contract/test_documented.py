@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from gateway.config import BackendConfig, Config, KeyConfig, ModelConfig, load_config
+from gateway.config import (
+    BackendConfig,
+    Config,
+    KeyConfig,
+    ModelConfig,
+    PassthroughConfig,
+    ToolConfig,
+    load_config,
+)
 from gateway.config.mcp import McpServerConfig
 from gateway.kernel import errors
 from gateway.policy.document import read_document
@@ -18,7 +26,13 @@ from gateway.telemetry.upstream import BackendReading, RetryReading
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "config.example.yaml"
-ENTRIES: dict[str, type[BaseModel]] = {"keys": KeyConfig, "backends": BackendConfig, "models": ModelConfig}
+ENTRIES: dict[str, type[BaseModel]] = {
+    "keys": KeyConfig,
+    "backends": BackendConfig,
+    "models": ModelConfig,
+    "tools": ToolConfig,
+    "passthrough": PassthroughConfig,
+}
 
 
 def keys_of(model: type[BaseModel], prefix: str = "") -> set[str]:
@@ -48,8 +62,12 @@ def parsed(text: str) -> dict[str, Any]:
 
 def with_examples() -> str:
     """Return the example file with its example entries taken in."""
-    lists = r"^( *(?:keys|backends|models|intents|servers)): \[\]$"
-    text = re.sub(lists, r"\1:", EXAMPLE.read_text(), flags=re.MULTILINE)
+    text = re.sub(
+        r"^( *(?:keys|backends|models|intents|tools|passthrough|servers)): \[\]$",
+        r"\1:",
+        EXAMPLE.read_text(),
+        flags=re.MULTILINE,
+    )
     return re.sub(r"^#(  +\S.*)$", r"\1", text, flags=re.MULTILINE)
 
 
@@ -149,6 +167,7 @@ def test_every_metric_is_documented() -> None:
         )
     )
     metrics.exchange(ExchangeReading("o", "m", "v", "f", "e", 1.0, 1.0, 1.0, 1, 1))
+    metrics.tool_call("TRUST", released=True)
     shown: dict[str, set[str]] = {}
     types: dict[str, str] = {}
     for family in metrics._registry.collect():

@@ -19,7 +19,7 @@ FATES = {fate.value for fate in Fate}
 
 
 async def kill_once(
-    database: Path, backend: Witness, run: int, chance: random.Random, *, mutant: bool = False
+    database: Path, backend: Witness, run: int, chance: random.Random, *, mutant: str = ""
 ) -> tuple[list[str], int]:
     """Start, load, kill at a random moment; return what clients saw answered, and the streams then open."""
     answered: list[str] = []
@@ -88,7 +88,7 @@ async def test_a_build_that_forwards_first_is_caught(tmp_path: Path) -> None:
     database = tmp_path / "lumyn.db"
     async with witness() as backend:
         for run in range(MUTANT_KILLS_MAX):
-            await kill_once(database, backend, run, chance, mutant=True)
+            await kill_once(database, backend, run, chance, mutant="forward")
             if set(backend.seen) - read_store(database).recorded:
                 return
     pytest.fail(f"the mutant lived through {MUTANT_KILLS_MAX} kills")

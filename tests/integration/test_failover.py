@@ -26,6 +26,7 @@ UNTAKEN = {"says 503", "says 429 with a silly retry-after"}
 """What says that it was not taken: asked elsewhere whatever the configuration."""
 KEPT = {"says 500", "says 404", "redirects", "says 204 with a body"}
 """Of what happens before a body these are answers, and stay the client's."""
+PATIENT = {"first_byte_s": 20, "idle_s": 20}
 ADMIN = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
 
 
@@ -175,12 +176,14 @@ async def test_a_backend_that_is_not_there_is_passed_over(directory: Path) -> No
 
 async def test_a_backend_comes_back_by_a_probe(directory: Path) -> None:
     """After its time one request tries it; its answer brings all traffic back."""
-    async with pair(directory, breaker={"failures": 1, "open_s": 0.05, "open_max_s": 0.05}) as stage:
+    async with pair(directory, breaker={"failures": 1, "open_s": 60}) as stage:
         stage.a.say(saying(503))
         await stage.ask()
         assert (await stage.ask()).header("x-lumyn-attempts") is None
         stage.a.say(GOOD)
-        await asyncio.sleep(0.08)
+        upstreams = stage.gateway.gateway._upstreams
+        assert upstreams is not None
+        upstreams.backends[0].breaker._open_until_s = 0.0  # a minute later
         for _ in range(3):
             await stage.ask()
         assert len(stage.a.seen) == 3
@@ -189,7 +192,7 @@ async def test_a_backend_comes_back_by_a_probe(directory: Path) -> None:
 async def test_a_storm_is_met_with_a_share_of_itself(directory: Path) -> None:
     """5xx storm (row 12): with both backends failing, 100 requests give no more than 30 further attempts."""
     retries = {"budget_per_s": 0, "budget_ratio": 0.2}
-    async with pair(directory, retries=retries) as stage:
+    async with pair(directory, retries=retries, limits=PATIENT) as stage:
         stage.a.say(saying(503))
         stage.b.say(saying(503))
         answers = await asyncio.gather(*(stage.ask() for _ in range(100)))
@@ -240,7 +243,8 @@ async def test_load_is_spread(directory: Path) -> None:
         serving = [{"name": "a", "weight": weight}, {"name": "b"}]
         folder = directory / str(weight)
         folder.mkdir()
-        async with pair(folder, models=[{"name": MODEL, "backend": serving}]) as stage:
+        models = [{"name": MODEL, "backend": serving}]
+        async with pair(folder, models=models, limits=PATIENT) as stage:
             await asyncio.gather(*(stage.ask() for _ in range(64)))
             assert len(stage.a.seen) + len(stage.b.seen) == 64
             assert least <= len(stage.b.seen) <= most

@@ -49,16 +49,41 @@ def forward_first() -> None:
     drive.TABLE = MappingProxyType(first)  # type: ignore[misc]
 
 
-def _child(database: str, backend_url: str, mutant: bool, ready: Connection) -> None:
+def attempt_first() -> None:
+    """Break the build: a further attempt is sent at once, and its event committed meanwhile."""
+    from gateway.pipeline.further import Attempts
+
+    commit = Attempts.commit
+
+    class Hasty:
+        """Who hands in what is to be kept, and waits for nothing."""
+
+        def __init__(self, writer: Any) -> None:
+            self.recorder, self.event = self, writer.event
+            self._recorder = writer.recorder
+
+        def submit(self, entries: Any) -> Any:
+            self._recorder.submit(entries, reserved=True)
+            return asyncio.sleep(0)
+
+    async def hasty(self: Attempts, writer: Any) -> Any:
+        return await commit(self, Hasty(writer))  # type: ignore[arg-type]
+
+    Attempts.commit = hasty  # type: ignore[method-assign]
+
+
+MUTANTS = {"forward": forward_first, "attempt": attempt_first}
+
+
+def _child(database: str, backend_url: str, mutant: str, settings: Any, ready: Connection) -> None:
     from gateway.app import serve
     from gateway.config import load_config
 
     if mutant:
-        forward_first()
+        MUTANTS[mutant]()
     environment = {"LUMYN_STORAGE_URL": f"sqlite:{database}", "LUMYN_BACKEND_URL": backend_url}
-    config = load_config(
-        None, environment, {"listen": {"port": 0, "admin_port": 0}, "log": {"level": "error"}}
-    )
+    flags = {"listen": {"port": 0, "admin_port": 0}, "log": {"level": "error"}, **settings}
+    config = load_config(None, environment, flags)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(config, ready=lambda ports: ready.send(ports.port)))
 
@@ -83,10 +108,10 @@ class Victim:
         return int(self.process.exitcode)
 
 
-def _start(database: Path, backend_url: str, mutant: bool) -> Victim:
+def _start(database: Path, backend_url: str, mutant: str, settings: Any) -> Victim:
     began = time.monotonic()
     ours, theirs = _WARM.Pipe(duplex=False)
-    process = _WARM.Process(target=_child, args=(str(database), backend_url, mutant, theirs))
+    process = _WARM.Process(target=_child, args=(str(database), backend_url, mutant, settings, theirs))
     process.start()
     theirs.close()
     try:
@@ -102,9 +127,11 @@ def _start(database: Path, backend_url: str, mutant: bool) -> Victim:
 
 
 @contextlib.asynccontextmanager
-async def victim(database: Path, backend_url: str, *, mutant: bool = False) -> AsyncIterator[Victim]:
-    """Start a gateway on `database`; at the end it is dead, whatever happened."""
-    found = await asyncio.to_thread(_start, database, backend_url, mutant)
+async def victim(
+    database: Path, backend_url: str, *, mutant: str = "", **settings: Any
+) -> AsyncIterator[Victim]:
+    """Start a gateway on `database`; at the end it is dead, whatever happened. `settings` go before all."""
+    found = await asyncio.to_thread(_start, database, backend_url, mutant, settings)
     try:
         yield found
     finally:
@@ -119,6 +146,8 @@ async def victim(database: Path, backend_url: str, *, mutant: bool = False) -> A
 class Witness:
     """A backend that notes the `x-request-id` of every request at the moment its head has arrived."""
 
+    refuses: bool = False
+    """Say 503 to everything."""
     seen: list[str] = field(default_factory=list)
     open_streams: int = 0
     port: int = 0
@@ -137,7 +166,9 @@ class Witness:
                 if not head.startswith("get"):
                     self.seen.append(lines["x-request-id"])
                 body = await reader.readexactly(int(lines["content-length"]))
-                if head.startswith("get"):
+                if self.refuses:
+                    writer.write(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n")
+                elif head.startswith("get"):
                     _write(writer, MODELS)
                 elif b'"stream":true' in body:
                     await self._stream(writer)
@@ -173,9 +204,9 @@ def _chunk(data: bytes) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def witness() -> AsyncIterator[Witness]:
+async def witness(*, refuses: bool = False) -> AsyncIterator[Witness]:
     """Run a witness on a free port."""
-    found = Witness()
+    found = Witness(refuses)
     server = await asyncio.start_server(found.serve, "127.0.0.1", 0)
     found.port = server.sockets[0].getsockname()[1]
     async with server:
@@ -224,6 +255,8 @@ class Kept:
     fates: dict[str, list[str]]
     """The fates of each decision that awaits one."""
     sound: bool
+    attempted: set[str]
+    """The request ids that have a further attempt."""
 
 
 def read_store(database: Path) -> Kept:
@@ -233,6 +266,10 @@ def read_store(database: Path) -> Kept:
         rows = connection.execute(
             "SELECT entry_id, correlation_id FROM entries WHERE kind = 'decision' AND awaits_outcome = 1"
         ).fetchall()
+        attempts = connection.execute(
+            "SELECT d.correlation_id FROM entries e JOIN entries d ON d.entry_id = e.decision_id "
+            "WHERE e.kind = 'event' AND e.label = 'note' AND d.kind = 'decision'"
+        ).fetchall()
         outcomes = connection.execute(
             "SELECT decision_id, body FROM entries WHERE kind = 'event' AND label = 'outcome'"
         ).fetchall()
@@ -240,4 +277,5 @@ def read_store(database: Path) -> Kept:
     for decision_id, body in outcomes:
         assert decision_id in fates, "an outcome is recorded and its decision is not recorded"
         fates[decision_id].append(orjson.loads(body)["data"]["fate"])
-    return Kept({correlation_id for _, correlation_id in rows}, fates, sound)
+    recorded = {correlation_id for _, correlation_id in rows}
+    return Kept(recorded, fates, sound, {correlation_id for (correlation_id,) in attempts})

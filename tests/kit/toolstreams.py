@@ -175,6 +175,9 @@ def read_message(stream: bytes) -> Heard:
 # --- responses -----------------------------------------------------------------------------------
 
 
+PART = {"type": "output_text", "annotations": []}
+
+
 def function_item(index: int, one: Said, status: str = "completed") -> dict[str, Any]:
     """An output item of a call."""
     arguments = one.whole if status == "completed" else ""
@@ -184,7 +187,7 @@ def function_item(index: int, one: Said, status: str = "completed") -> dict[str,
 
 def message_item(index: int, one: Said, status: str = "completed") -> dict[str, Any]:
     """An output item of text."""
-    content = [{"type": "output_text", "text": one.whole, "annotations": []}] if status == "completed" else []
+    content = [{**PART, "text": one.whole}] if status == "completed" else []
     return {
         "id": f"msg_{index}",
         "type": "message",
@@ -226,9 +229,14 @@ def response(said: Sequence[Said]) -> list[bytes]:
         kind = "response.function_call_arguments" if one.name else "response.output_text"
         where = {"item_id": make(index, one)["id"], "output_index": index}
         event("response.output_item.added", output_index=index, item=make(index, one, "in_progress"))
+        if one.name is None:
+            where["content_index"] = 0
+            event("response.content_part.added", **where, part={**PART, "text": ""})
         for piece in one.pieces:
             event(f"{kind}.delta", **where, delta=piece)
         event(f"{kind}.done", **where, **({"arguments": one.whole} if one.name else {"text": one.whole}))
+        if one.name is None:
+            event("response.content_part.done", **where, part={**PART, "text": one.whole})
         event("response.output_item.done", output_index=index, item=make(index, one))
     event("response.completed", response=response_object(said))
     return frames

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controller.core import Controller, ControllerConfig, Expiry, Outcome, replay
 from controller.guard import cohort
 from controller.intent import IntentSet, PressureAction, ServiceClass
 from controller.plan import Cause, Disposition, Mode, Plan, Request, Snapshot, make_plan, plain
+from controller.plan.score import BREAKER_OPEN, CONTEXT_EXCEEDED
 from tests.kit.control import (
     LADDER,
     any_request,
     any_snapshot,
     catalogue,
+    drawn_request,
+    drawn_snapshot,
     intent,
     live,
     model_state,
@@ -73,6 +76,24 @@ def test_nothing_is_shed_without_permission(drawn: Request, state: Snapshot) -> 
     plan = make_plan(drawn, state)
     if not drawn.intent.allows(PressureAction.SHED):
         assert plan.disposition is not Disposition.SHED or plan.cause is Cause.HARD_BUDGET
+
+
+@bounded
+@example(3714011)
+@example(5028565)
+@example(10025454)
+@example(16907065)
+@given(st.integers(0, 2**32))
+def test_nothing_waits_at_a_broken_model_while_another_is_reachable(seed: int) -> None:
+    """Where nothing may serve a request now, it waits where waiting can help."""
+    plan = make_plan(drawn_request(seed), drawn_snapshot(seed))
+    if plan.disposition is not Disposition.QUEUE:
+        return
+    refused = {option.model: option.refused_by for option in plan.options}
+    if BREAKER_OPEN in refused.values() and "" in refused.values():
+        assert refused[plan.model] != BREAKER_OPEN
+    if CONTEXT_EXCEEDED in refused.values() and len(set(refused.values())) > 1:
+        assert refused[plan.model] != CONTEXT_EXCEEDED
 
 
 @bounded

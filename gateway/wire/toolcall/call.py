@@ -59,7 +59,7 @@ class Kind(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A call under way. `place` is where it stands in the whole answer, in the spelling of `param`."""
+    """A call under way. `place` is a pointer to where it stands in the whole answer."""
 
     place: str
     kind: Kind = Kind.FUNCTION

@@ -122,7 +122,7 @@ class ChatGrammar:
         call_id = text_at(entry, "id")
         call = choice.current.get(index)
         if call is None or (call_id and call.call_id and call_id != call.call_id):
-            call = self._begin(choice, index, f"choices[{number}].message.tool_calls[{index}]")
+            call = self._begin(choice, index, f"/choices/{number}/message/tool_calls/{index}")
         call.call_id = call.call_id or call_id
         custom = object_at(entry, "custom")
         if custom and not call.name:
@@ -138,7 +138,7 @@ class ChatGrammar:
         choice = self._choices.setdefault(number, _Choice())
         call = choice.current.get(_LEGACY)
         if call is None:
-            call = self._begin(choice, _LEGACY, f"choices[{number}].message.function_call")
+            call = self._begin(choice, _LEGACY, f"/choices/{number}/message/function_call")
         self._take(call, said.get("name"), said.get("arguments"))
         return call
 

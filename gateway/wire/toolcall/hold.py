@@ -66,6 +66,14 @@ class Grammar(Protocol):
         """Return a frame, all of whose calls are ruled, as it goes on; empty where nothing is left of it."""
         ...
 
+    def read_body(self, body: bytes) -> Any:
+        """Read a whole answer, all of whose calls are ready then. Raises UnreadableError."""
+        ...
+
+    def render_body(self, body: bytes, read: Any) -> bytes:
+        """Return a whole answer as it goes on, once its calls are ruled: the very bytes if all may."""
+        ...
+
 
 class CallHold:
     """The held part of one streamed answer."""

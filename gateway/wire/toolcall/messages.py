@@ -152,7 +152,7 @@ class MessageGrammar:
     def _begin(self, index: int, block: JSONObject) -> Call:
         if index in self._at:
             raise UnreadableError(Fault.UNREADABLE)
-        call = self.calls.begin(Call(f"content[{index}]", call_id=text_at(block, "id")))
+        call = self.calls.begin(Call(f"/content/{index}", call_id=text_at(block, "id")))
         call.name_piece(block.get("name"))
         self._at[index] = call
         return call

@@ -166,7 +166,7 @@ class ResponseGrammar:
     def _begin(self, index: int, item: JSONObject) -> Call:
         kind = text_at(item, "type")
         known = {"function_call": Kind.FUNCTION, "custom_tool_call": Kind.CUSTOM}
-        call = Call(f"output[{index}]", kind=known.get(kind, Kind.BUILT_IN))
+        call = Call(f"/output/{index}", kind=known.get(kind, Kind.BUILT_IN))
         if call.kind is Kind.BUILT_IN:
             call.name = kind
         self._at[index] = call

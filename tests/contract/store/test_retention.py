@@ -155,28 +155,58 @@ async def test_a_live_writer_and_a_new_one_go_on(store: Store, url: str, tmp_pat
     assert len(report.heads) == 2
 
 
-@pytest.mark.parametrize(
-    ("statement", "word"),
-    [
-        ("DELETE FROM entries WHERE kind = 'memory' AND position < 20", "retention had kept it"),
-        ("DELETE FROM entries WHERE kind = 'policy'", "retention had kept it"),
-    ],
+KEPT = (
+    "DELETE FROM entries WHERE kind = 'memory' AND position < 20",
+    "DELETE FROM entries WHERE kind = 'policy'",
 )
-async def test_what_was_kept_is_missed_when_it_goes(
-    store: Store, url: str, tmp_path: Path, statement: str, word: str
+
+
+@pytest.mark.parametrize("statement", KEPT)
+async def test_what_was_kept_is_guarded_as_before(
+    store: Store, url: str, tmp_path: Path, statement: str
 ) -> None:
-    """The database lets sealed positions go, and verification names a kept record that went with them."""
+    """A sealed segment lets go what it names, and nothing else: the database refuses to remove the rest."""
     await fill(store)
     await thin_out(store, url, tmp_path / "a", START_MS + 20, START_MS + TTL_MS)
+    with pytest.raises(Exception, match="append-only"):
+        await execute(url, statement)
+    assert (await verified(url)).faults == ()
+
+
+@pytest.mark.parametrize("statement", KEPT)
+async def test_what_was_kept_is_missed_when_it_goes(
+    store: Store, url: str, tmp_path: Path, statement: str
+) -> None:
+    """Where the owner of the database takes the guard away, verification names a kept record that went."""
+    await fill(store)
+    await thin_out(store, url, tmp_path / "a", START_MS + 20, START_MS + TTL_MS)
+    on = "" if url.startswith("sqlite") else " ON entries"
+    await execute(url, f"DROP TRIGGER entries_never_leave{on}")
     await execute(url, statement)
-    assert word in (await verified(url)).faults[0].what
+    assert "retention had kept it" in (await verified(url)).faults[0].what
+
+
+@pytest.mark.parametrize("run", ["1, 1, 999", "2, 1, 9", "0, 1, 9"])
+async def test_only_what_the_newest_segment_seals_can_be_named(
+    store: Store, url: str, tmp_path: Path, run: str
+) -> None:
+    """A run beyond its segment, or of a segment that is not the newest, cannot be let go."""
+    await fill(store)
+    await thin_out(store, url, tmp_path / "a", START_MS + 20, START_MS + TTL_MS)
+    with pytest.raises(Exception, match="append-only"):
+        await execute(url, f"INSERT INTO dropped VALUES ({run})")
 
 
 async def test_unsealed_entries_are_still_guarded(store: Store, url: str, tmp_path: Path) -> None:
     """After a drop the database refuses to remove what lies behind the cut, and segments themselves."""
     await fill(store)
     await thin_out(store, url, tmp_path / "a", START_MS + 20, START_MS + TTL_MS)
-    for statement in ("DELETE FROM entries WHERE seq > 60", "DELETE FROM segments"):
+    for statement in (
+        "DELETE FROM entries WHERE seq > 60",
+        "DELETE FROM segments",
+        "DELETE FROM dropped",
+        "UPDATE dropped SET last_position = 999",
+    ):
         with pytest.raises(Exception, match="append-only"):
             await execute(url, statement)
 

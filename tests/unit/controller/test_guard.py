@@ -136,3 +136,29 @@ def test_a_hanging_backend_opens_it() -> None:
     breaker = Breaker("m")
     breaker.hung(0.0)
     assert not breaker.usable(1.0)
+
+
+def test_a_guard_goes_on_from_its_state() -> None:
+    """At any tick, what it remembers makes another one that votes the same."""
+    guard = Guard()
+    signs = [Vitals(median_ratio=3.0)] * 50 + [WELL] * 200 + [Vitals(harmed_epochs=2)] + [WELL] * 30
+    for tick, vitals in enumerate(signs):
+        twin = Guard(guard.state)
+        assert twin.tick(vitals, tick / 2) == guard.tick(vitals, tick / 2)
+        assert twin.state == guard.state
+    assert guard.mode is not GuardMode.BYPASS
+
+
+def test_only_recent_failures_open_a_breaker() -> None:
+    """Ten seconds later they no longer count, however many answers came between."""
+    breaker = Breaker("m")
+    for index in range(4):
+        breaker.result(failed=True, now_s=index * 0.1)
+    for index in range(200):
+        breaker.result(failed=False, now_s=1.0 + index * 0.01)
+    for index in range(4):
+        breaker.result(failed=True, now_s=13.0 + index * 0.1)
+    assert breaker.usable(14.0)
+    breaker.result(failed=True, now_s=14.0)
+    assert not breaker.usable(14.1)
+    assert breaker.failure_share == 1.0

@@ -137,3 +137,13 @@ def test_counts_and_work_are_exact(seed: int, steps: int) -> None:
             if not item.held:
                 sums[item.priority] = sums.get(item.priority, 0.0) + item.work_s
         assert dict(queue.ahead()) == pytest.approx(sums)
+
+
+def test_nobody_below_the_least_priority_leaves() -> None:
+    """Where a more urgent request was turned away, a less urgent one stays."""
+    queue = ModelQueue()
+    queue.push(waiting("low", -1))
+    queue.push(waiting("high", 3))
+    assert queue.pop(room=True, now_s=0.0, priority_min=3) is not None
+    assert queue.pop(room=True, now_s=0.0, priority_min=3) is None
+    assert drain(queue) == ["low"]

@@ -56,6 +56,21 @@ async def test_what_a_dead_process_left_open_is_marked_before_anything_listens(t
         await gateway.close()
 
 
+def test_the_controller_is_told_what_the_operator_knows_of_a_model(tmp_path: Path) -> None:
+    """Prices, quality, context and batch slots of a model reach the controller's catalogue."""
+    known = {"price_in": 0.6, "price_out": 0.8, "quality": 0.9, "context": 8192, "in_flight_max": 32}
+    parts: dict[str, Any] = {
+        "backends": [{"name": "pool", "url": "http://127.0.0.1:1/v1"}],
+        "models": [{"name": "m", "backend": "pool", **known}],
+        "intents": [{"name": "chat", "quality": {"models": ["m"]}}],
+    }
+    made = app.control_config(config(tmp_path, **parts))
+    assert made is not None
+    model = made.catalogue["m"]
+    told = (model.usd_per_mtok_in, model.usd_per_mtok_out, model.quality, model.context_tokens)
+    assert (*told, model.in_flight_max) == tuple(known.values())
+
+
 async def test_the_policies_are_kept(tmp_path: Path) -> None:
     """The text of whatever may decide is in the store, so that records can be replayed; twice is once."""
     for _ in range(2):

@@ -184,3 +184,36 @@ def test_a_tick_publishes_what_plans_are_made_from() -> None:
     assert report.state is made.submit(ask("r", 0.6), 0.6).snapshot.tick  # type: ignore[arg-type]
     assert digest_of(report.state) == digest_of(report.state)
     assert plain(report.state)["number"] == 1
+
+
+def test_a_hard_budget_holds_within_a_tick() -> None:
+    """Money of a request that is sent or waits is gone for the next one at once, and comes back with it."""
+    budgeted = intent(budget=Budget(0.006, 3600.0, hard=True), models=("large",), actions=())
+    made = controller(budgeted)
+    narrow(made)
+    seen = [made.submit(ask(f"r{n}", 0.0, budgeted), 0.0) for n in range(9)]  # type: ignore[arg-type]
+    plans = [submission.plan for submission in seen]
+    served = [plan for plan in plans if plan.disposition is not Disposition.SHED]
+    reserved = sum(plan.reserve_uusd for plan in served)
+    assert {plan.disposition for plan in plans[:5]} == {Disposition.PASS, Disposition.QUEUE}
+    assert plans[-1].disposition is Disposition.SHED
+    assert reserved <= 6000 < reserved + plans[-1].reserve_uusd
+    queued = next(plan for plan in plans if plan.disposition is Disposition.QUEUE)
+    before = made.accounts["chat"].hard_left_uusd(0.0)
+    made.cancel(queued.request_id, 0.0)
+    assert made.accounts["chat"].hard_left_uusd(0.0) == (before or 0) + queued.reserve_uusd
+
+
+def test_a_queued_request_does_not_pass_who_was_shed_in_this_tick() -> None:
+    """A slot that comes free right after a refusal is not for a less urgent one (I3)."""
+    batch = intent("batch", ServiceClass.BATCH, models=("large",), actions=())
+    made = controller(CHAT, batch)
+    narrow(made)
+    for number in range(5):
+        made.submit(ask(f"b{number}", 0.0, batch), 0.0)  # type: ignore[arg-type]
+    assert made.queued == 1
+    made.deployments["large"].shed_priority = 3
+    made.finish("b0", Outcome("complete", 5), 0.1)
+    assert made.poll(0.1) == ()
+    made.tick(0.5)
+    assert [item.request_id for item in made.poll(0.5)] == ["b4"]

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.plan.score import cap_view, exceed_share, length_at, option, outlook
+from controller.plan.score import (
+    BREAKER_OPEN,
+    CONTEXT_EXCEEDED,
+    TOO_LATE,
+    cap_view,
+    exceed_share,
+    length_at,
+    options,
+    outlook,
+    refusal_rank,
+)
 from controller.plan.types import IntentState
 from controller.signals import LENGTH_RANKS
 from tests.kit.control import LENGTHS, intent, live, model_state, request, snapshot
@@ -62,7 +72,7 @@ def test_the_utility_is_gain_less_cost_less_load() -> None:
     """The four terms of the table add up, and the standing leaves the cost out."""
     drawn, state = request(), model_state("large", price=1.0)
     view, cap = outlook(drawn, state, live(), 2.0, 10.0), cap_view(None, None, LENGTHS)
-    line = option(drawn, state, view, cap, snapshot(), IntentState("chat", 1.2, 0.001))
+    (line,) = options(drawn, state, view, (cap,), snapshot(), IntentState("chat", 1.2, 0.001))
     assert line.gain == pytest.approx(2.0 * 1.2 * 0.92 * (1.0 - line.miss))
     assert line.utility == pytest.approx(line.gain - line.cost_term - line.load_term)
     assert line.standing == pytest.approx(line.gain - line.load_term)
@@ -73,5 +83,22 @@ def test_a_prompt_beyond_the_context_is_refused_there() -> None:
     """A model cannot serve what it cannot hold."""
     drawn, state = request(input_tokens=5000), model_state("large", context_tokens=4096)
     view = outlook(drawn, state, live(), 2.0, 10.0)
-    line = option(drawn, state, view, cap_view(None, None, LENGTHS), snapshot(), PRICE)
+    (line,) = options(drawn, state, view, (cap_view(None, None, LENGTHS),), snapshot(), PRICE)
     assert line.refused_by == "the prompt exceeds its context"
+
+
+def test_refusals_are_ordered_by_what_waiting_can_lift() -> None:
+    """Nothing, lateness, an open breaker, money, and last what no wait will ever change."""
+    money = "the hard budget does not hold it"
+    shuffled = [CONTEXT_EXCEEDED, BREAKER_OPEN, "", money, TOO_LATE]
+    assert sorted(shuffled, key=refusal_rank) == ["", TOO_LATE, BREAKER_OPEN, money, CONTEXT_EXCEEDED]
+
+
+def test_there_is_a_line_for_every_cap() -> None:
+    """In the order of the caps, a lower one never dearer, and the work in step with the length."""
+    drawn, state = request(), model_state("large")
+    caps = [cap_view(None, cap, LENGTHS) for cap in (None, 400, 100)]
+    lines = options(drawn, state, outlook(drawn, state, live(), 2.0, 10.0), caps, snapshot(), PRICE)
+    assert [line.max_tokens for line in lines] == [None, 400, 100]
+    assert [line.cost_uusd for line in lines] == sorted((line.cost_uusd for line in lines), reverse=True)
+    assert lines[0].work_s > lines[1].work_s > lines[2].work_s

@@ -28,9 +28,10 @@ from gateway.pipeline.retry import (
     pause_s,
     read_retry_after,
 )
+from gateway.wire.statuses import ANOTHER_MIGHT
 
 NOW_MS = 1_760_000_000_000  # Thu, 09 Oct 2025 08:53:20 GMT
-STATUSES = bounds.RETRY_STATUSES
+STATUSES = ANOTHER_MIGHT
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ async def test_a_newer_schema_is_left_alone(dsn: str) -> None:
     await connection.close()
 
 
-@pytest.mark.parametrize("table", ["entries", "segments", "writers"])
+@pytest.mark.parametrize("table", ["entries", "segments", "writers", "dropped"])
 async def test_every_table_of_the_ledger_is_guarded(dsn: str, table: str) -> None:
     """Rows of each can be neither changed nor removed, nor the table emptied, by a statement."""
     connection = await connect(dsn)
@@ -57,7 +57,10 @@ async def test_every_table_of_the_ledger_is_guarded(dsn: str, table: str) -> Non
         "INSERT INTO entries (writer, seq, link, kind, entry_id, at_ms, body) "
         "VALUES (1, 0, '', 'c', 'i', 0, '')"
     )
-    column = {"entries": "at_ms", "segments": "sealed_ms", "writers": "started_ms"}[table]
+    await connection.execute("INSERT INTO dropped VALUES (1, -9, -9)")
+    column = {"entries": "at_ms", "segments": "sealed_ms", "writers": "started_ms", "dropped": "segment"}[
+        table
+    ]
     for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET {column} = 1", f"TRUNCATE {table}"):
         with pytest.raises(asyncpg.RaiseError, match="append-only"):
             await connection.execute(statement)

@@ -69,7 +69,7 @@ def test_what_is_not_ours_is_left_alone(connection: sqlite3.Connection, statemen
     assert list(connection.iterdump()) == before
 
 
-@pytest.mark.parametrize("table", ["entries", "segments", "writers"])
+@pytest.mark.parametrize("table", ["entries", "segments", "writers", "dropped"])
 def test_every_table_of_the_ledger_is_guarded(connection: sqlite3.Connection, table: str) -> None:
     """Rows of each can be neither changed nor removed by a statement."""
     migrate(connection, "a.db")
@@ -79,6 +79,8 @@ def test_every_table_of_the_ledger_is_guarded(connection: sqlite3.Connection, ta
         "INSERT INTO entries (writer, seq, link, kind, entry_id, at_ms, body) "
         "VALUES (1, 0, x'', 'c', 'i', 0, x'')"
     )
-    for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET rowid = rowid"):
+    connection.execute("INSERT INTO dropped VALUES (1, -9, -9)")
+    column = {"dropped": "segment"}.get(table, "rowid")
+    for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET {column} = {column}"):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             connection.execute(statement)

@@ -58,7 +58,7 @@ def test_text_goes_at_once_and_calls_when_they_are_complete() -> None:
     assert at_once[:2] == [True, True]
     assert not any(at_once[2:8])
     assert ran.out == b"".join(frames)
-    assert [one.place for one in ran.calls] == [f"choices[0].message.tool_calls[{at}]" for at in (0, 1)]
+    assert [one.place for one in ran.calls] == [f"/choices/0/message/tool_calls/{at}" for at in (0, 1)]
     assert [one.call_id for one in ran.calls] == ["call_0_0", "call_0_1"]
 
 
@@ -162,7 +162,7 @@ def test_legacy_function_calls() -> None:
     ]
     ran = run("chat", frames)
     assert named(ran) == [("a", "{}", None)]
-    assert ran.calls[0].place == "choices[0].message.function_call"
+    assert ran.calls[0].place == "/choices/0/message/function_call"
     assert ran.out == b"".join(frames)
     first, last = events(run("chat", frames, {"a"}).out)
     assert first["choices"][0]["delta"] == {"role": "assistant", "content": "\n[no a]"}

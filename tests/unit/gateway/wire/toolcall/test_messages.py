@@ -55,7 +55,7 @@ def test_a_block_is_judged_at_its_stop() -> None:
     assert [bool(step) for step in ran.steps] == [True] * 4 + [False] * 3 + [False] + [True] * 2 + [False]
     assert ran.out == b"".join(frames)
     [one] = ran.calls
-    assert (one.place, one.call_id, one.name, one.arguments) == ("content[1]", "toolu_1", "a", '{"x":1}')
+    assert (one.place, one.call_id, one.name, one.arguments) == ("/content/1", "toolu_1", "a", '{"x":1}')
 
 
 def test_a_refused_block_becomes_text() -> None:

@@ -56,10 +56,10 @@ def test_an_item_is_judged_when_it_is_done() -> None:
     frames = response([text("Hi"), CALL])
     ran = run("response", frames)
     assert ran.out == b"".join(frames)
-    assert all(ran.steps[at] == frames[at] for at in range(5))
-    assert not any(ran.steps[5:10])
+    assert all(ran.steps[at] == frames[at] for at in range(7))
+    assert not any(ran.steps[7:12])
     [one] = ran.calls
-    assert (one.place, one.call_id, one.name, one.arguments) == ("output[1]", "call_1", "a", '{"x":1}')
+    assert (one.place, one.call_id, one.name, one.arguments) == ("/output/1", "call_1", "a", '{"x":1}')
 
 
 def test_a_refused_item_becomes_a_message() -> None:
