@@ -159,6 +159,7 @@ def test_every_metric_is_documented() -> None:
     """docs/metrics.md holds every metric with its labels, and no other."""
     metrics = Metrics()
     metrics.watch_store(lambda: StoreReading(ready=True, queued=0, committed=0, last_commit_s=0.0))
+    metrics.decision("decide", "TRUST")
     metrics.watch_backends(lambda: [BackendReading("b", "closed", 0, 0, {"answered": 1})])
     metrics.watch_retries(lambda: RetryReading(1.0, {"closed": 1}, {"budget": 1}))
     metrics.watch_control(
