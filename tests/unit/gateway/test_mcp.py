@@ -10,14 +10,17 @@ from gateway.kernel.errors import InvalidConfigError
 from gateway.pipeline.gatehouse import gate_policies
 from tests.kit.gateways import running_gateway
 from tests.kit.mcp import call, error_of, listing, mcp_gateway, result_of, stub_server
+from tests.kit.rawpeer import raw_client
 
 
 async def test_without_servers_there_is_no_path(tmp_path: Path) -> None:
-    """Nothing of it exists, and the gate's policy is not in the store."""
+    """Nothing of it exists: neither the path of a server nor the pages of its pins."""
     async with running_gateway(tmp_path) as one:
         assert one.gateway._mcp is None
         assert (await call(one, "read", {})).status == 404
-        assert await one.store.policy(gate_policies().main.policy_hash) is None
+        async with raw_client(one.admin_port) as client:
+            await client.send(b"GET /admin/mcp/pins HTTP/1.1\r\nhost: g\r\n\r\n")
+            assert (await client.read_answer()).status == 404
 
 
 async def test_the_gates_policy_is_kept_before_anything_is_decided(tmp_path: Path) -> None:
