@@ -8,6 +8,7 @@ import gc
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Self
 
 from controller.catalogue import Catalogue, Model
@@ -108,7 +109,9 @@ class Gateway:
             ),
         )
         self._metrics = Metrics()
-        self._decisions = Decisions(self._live, store, clock, ids, self._memory)
+        self._decisions = Decisions(
+            self._live, store, clock, ids, self._memory, noted=partial(self._metrics.decision, "decide")
+        )
         self._pages: dict[str, MetricsPage] = {}
         self._governor = None if control is None else self._make_governor(control)
         self._data: Listener | None = None

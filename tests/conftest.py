@@ -9,9 +9,32 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.kit.figures import FIGURES
+
 if TYPE_CHECKING:
     from tests.kit.gateways import RunningGateway, StartGateway
     from tests.kit.postgres import PostgresServer
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the figures that tests noted from a worker to the process that prints."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["figures"] = FIGURES
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over the figures of a worker that is done."""
+    FIGURES.extend(getattr(node, "workeroutput", {}).get("figures", ()))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print at the end of a run what was tried, lost and caught."""
+    if FIGURES:
+        terminalreporter.section("durability figures")
+        for figure in sorted(FIGURES):
+            terminalreporter.line(figure)
 
 
 @pytest.fixture

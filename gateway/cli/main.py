@@ -32,7 +32,7 @@ class Commands(LazyGroup):
         "keys": "gateway.cli.keys:app",
         "evaluate": "controller.evaluate.command:evaluate",
         "loadtest": "loadtest.command:loadtest_command",
-        "sim": "controller.llmd.sim.command:sim",
+        "sim": "controller.llmd.sim.command:app",
         "completion": "gateway.cli.completion:completion_command",
         "version": "gateway.cli.version:version_command",
     }

@@ -30,6 +30,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
 """The names of the contract, and where each one goes. A blank variable is an unset one."""
 
 _BACKEND_VARIABLE: Final = "LUMYN_BACKEND_URL"
+_ONE_BACKEND: Final = "default"
 _PATH_VARIABLE: Final = "LUMYN_CONFIG_PATH"
 _REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -51,8 +52,8 @@ def load_config(
     for variable, keys in _VARIABLES.items():
         if text := environment.get(variable, "").strip():
             _set(value, keys, text.lower() if variable == "LUMYN_LOG_LEVEL" else text)
-    if (url := environment.get(_BACKEND_VARIABLE, "").strip()) and not value.get("backends"):
-        value["backends"] = [{"name": "default", "url": url}]
+    if url := environment.get(_BACKEND_VARIABLE, "").strip():
+        _use_one_backend(value, url)
     value = _merge(value, overrides or {})
     try:
         return Config.model_validate(value)
@@ -99,6 +100,19 @@ def _set(value: JSONObject, keys: tuple[str, ...], text: str) -> None:
     part = value.setdefault(keys[0], {})
     if isinstance(part, dict):
         part[keys[1]] = text
+
+
+def _use_one_backend(value: JSONObject, url: str) -> None:
+    """Put one backend in the place of those of the file; its models stay, and are served by that one.
+
+    Nothing else is taken over: a credential of the file was meant for another origin.
+    """
+    value["backends"] = [{"name": _ONE_BACKEND, "url": url}]
+    models = value.get("models")
+    if isinstance(models, list):
+        value["models"] = [
+            {**model, "backend": _ONE_BACKEND} if isinstance(model, dict) else model for model in models
+        ]
 
 
 def _merge(base: JSONObject, over: Mapping[str, Any]) -> JSONObject:

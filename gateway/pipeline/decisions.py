@@ -6,6 +6,8 @@ there is no exchange: a decision is made, committed, and returned.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gateway.engine.decide import Decision, Stamp, abstain_on_storage, decide
 from gateway.kernel.canon import digest as digest_of
 from gateway.kernel.clock import Clock
@@ -29,9 +31,20 @@ from gateway.store.port import Store
 class Decisions(KeptDecisions):
     """Decides and keeps, under whatever is live; reads back, and appends what happens later."""
 
-    def __init__(self, live: Live, store: Store, clock: Clock, ids: IdSource, memory: MemoryFeed) -> None:
+    def __init__(
+        self,
+        live: Live,
+        store: Store,
+        clock: Clock,
+        ids: IdSource,
+        memory: MemoryFeed,
+        *,
+        noted: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`noted` is told the verdict of each decision that is new on record."""
         super().__init__(store, clock, ids, memory)
         self._live = live
+        self._noted = noted
 
     async def decide(self, request: JSONObject, *, will_act: bool = False) -> bytes:
         """Return the record of a validated request, as committed, or the one its key already has.
@@ -93,6 +106,7 @@ class Decisions(KeptDecisions):
                     "the idempotency key is held and its decision is not there"
                 ) from None
             return _same_request(kept, entry.request_digest)
+        self._noted(entry.verdict)
         return entry.body
 
     def _abstain(self, request: JSONObject) -> bytes:

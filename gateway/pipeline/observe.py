@@ -32,6 +32,8 @@ class ExchangeObserver:
                 "fate": reading.fate,
                 "duration_ms": round(reading.duration_s * 1000, 3),
             }
+            if sighting.attempt > 1:
+                facts["attempts"] = sighting.attempt
             if sighting.admitted.actions:
                 facts["actions"] = list(sighting.admitted.actions)
                 facts["reason"] = sighting.admitted.reason

@@ -5,6 +5,7 @@ Runs once, before the file is opened. It may make the last directory of the path
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,15 @@ _MOUNTS: Final = Path("/proc/self/mountinfo")
 
 def prepare(path: Path) -> None:
     """Check that a store can be kept at `path`. Raises `StoreSetupError`."""
+    try:
+        _prepare(path)
+    except OSError as error:  # Names that are too long, circles of links: whatever no path may be.
+        raise StoreSetupError(
+            f"no store can lie at {path}: {error.strerror}", hint="give storage.url another path"
+        ) from error
+
+
+def _prepare(path: Path) -> None:
     directory = path.parent
     _make_last(directory)
     if _MOUNTS.exists():
@@ -31,8 +41,8 @@ def prepare(path: Path) -> None:
         raise StoreSetupError(
             f"cannot write in {directory}", hint="SQLite keeps files beside the database: allow writing there"
         )
-    if path.exists():
-        _refuse_foreign(path)
+    with contextlib.suppress(FileNotFoundError):
+        _refuse_foreign(path, path.stat())
 
 
 def refuse_network(path: Path, filesystem: str) -> None:
@@ -65,6 +75,8 @@ def filesystem_of(directory: Path, mountinfo: str) -> str:
 def _make_last(directory: Path) -> None:
     if directory.is_dir():
         return
+    if directory.exists():
+        raise StoreSetupError(f"{directory} is a file, and no directory", hint="mend storage.url")
     try:
         directory.mkdir(mode=0o700)
     except OSError as error:
@@ -74,8 +86,7 @@ def _make_last(directory: Path) -> None:
         ) from error
 
 
-def _refuse_foreign(path: Path) -> None:
+def _refuse_foreign(path: Path, found: os.stat_result) -> None:
     if not os.access(path, os.R_OK | os.W_OK):
-        owner = path.stat().st_uid
-        reason = "is read-only" if owner == os.geteuid() else f"belongs to user {owner}"
+        reason = "is read-only" if found.st_uid == os.geteuid() else f"belongs to user {found.st_uid}"
         raise StoreSetupError(f"{path} {reason}", hint="run as its owner, or allow writing")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -31,6 +32,8 @@ from gateway.store.writer import CommitError, Group, Outcome
 
 SETTLE_ROUNDS: Final = 10
 """The watermark costs a commit of its own: every tenth round of chores is enough."""
+EARLIER_MAX: Final = 64
+"""Writers that one process has been: one a lost connection. No exchange lives through so many."""
 ORDER_LOCK: Final = 0x4C756D79_0002
 """Advisory lock of batches that must look before they write, or whose order of commit is read (memory)."""
 DAMAGED: Final = frozenset({"XX001", "XX002"})
@@ -71,6 +74,7 @@ class PostgresDriver:
         self._anchor = anchor
         self._connection: Connection | None = None
         self._ledger = Ledger("", 0, -1)
+        self._earlier: deque[str] = deque(maxlen=EARLIER_MAX)
         self._rounds = 0
 
     @property
@@ -87,6 +91,9 @@ class PostgresDriver:
             writer = self._ids.new()
             # Held as long as the connection lives: how others tell that this writer does.
             await connection.execute("SELECT pg_advisory_lock($1)", mark_of(writer))
+            # What this process wrote as an earlier writer may be on its way still: nobody calls it unknown.
+            for earlier in self._earlier:
+                await connection.execute("SELECT pg_try_advisory_lock($1)", mark_of(earlier))
             number = await connection.fetchval(
                 "INSERT INTO writers (writer, started_ms) VALUES ($1, $2) RETURNING number",
                 writer,
@@ -97,6 +104,7 @@ class PostgresDriver:
             raise
         self._connection = connection
         self._ledger = Ledger(writer, number, -1)
+        self._earlier.append(writer)
 
     async def commit(self, groups: Sequence[Group]) -> Sequence[Outcome]:
         """Make a batch durable."""

@@ -95,7 +95,10 @@ async def open_sqlite(
                 hold_open(place)
             raise _setup_error(place, error) from error
         except OSError as error:
-            raise StoreSetupError(f"cannot open {place}: {error.strerror}: {error.filename}") from error
+            raise StoreSetupError(
+                f"cannot open {place}: {error.strerror}: {error.filename}",
+                hint="SQLite keeps files beside the database: allow writing there",
+            ) from error
         driver = SqliteDriver(writing, reading.pop(), ledger, anchor, clock)
         return SqliteStore(place, driver, reading, clock, undo.pop_all())
 
@@ -282,6 +285,7 @@ def _setup_error(path: Path, error: sqlite3.Error) -> StoreSetupError:
     hint = {
         "SQLITE_NOTADB": "the file is no SQLite database: give storage.url a path of its own",
         "SQLITE_BUSY": "another process holds a lock on it: find it with `fuser`",
+        "SQLITE_CANTOPEN": "check that it may be written, and where its link leads if it is one",
         "SQLITE_READONLY": "allow writing to the file and its directory",
         **dict.fromkeys(NO_SPACE, "free some disk space"),
     }.get(name, "run `lumyn verify` on a copy of it")

@@ -17,8 +17,8 @@ from gateway.store.rows import COLUMNS, Sealed
 from gateway.store.sift import needs_care, questions, sift
 from gateway.store.writer import CommitError, Group, Outcome
 
-CHECKPOINT_PAGES: Final = 16_000
-"""WAL frames (64 MiB) at which the writer itself moves what is left into the database, so that the WAL
+CHECKPOINT_PAGES: Final = 6_000
+"""WAL frames (24 MiB) at which the writer itself moves what is left into the database, so that the WAL
 begins anew and stays this size. Most has been moved by then, on another thread; see `sqlite.py`."""
 ROWS_MAX: Final = 64
 """Rows in one statement. One statement is kept prepared for each count up to this one: about 1 MB."""

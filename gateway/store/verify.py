@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from gateway.kernel.bounds import STORE_COMMIT_S
 from gateway.kernel.errors import RecordError
 from gateway.store.anchor import Head, anchor_path, furthest, read_anchors
 from gateway.store.audit import Anchored, Fault, Part, Progress, Report, check_rows, check_sealed, join
@@ -27,6 +28,7 @@ CHUNK_POSITIONS: Final = 20_000
 INLINE_MAX: Final = 2 * CHUNK_POSITIONS
 """Up to so many entries a second process costs more (0.3 s to start) than it saves."""
 
+_RESTORE: Final = "restore from an export"
 POSITION_MIN: Final = -(1 << 63)
 """No entry of ours lies below 1; what somebody put there is looked at all the same."""
 _ROWS: Final = (
@@ -62,7 +64,9 @@ def verify_sqlite(
                 connection.execute(_ROWS, (POSITION_MIN, cuts.last_position + 1)), writers, anchored, cuts
             )
     except (sqlite3.Error, ValueError) as error:  # ValueError: damage even in what SQLite says of it
-        raise RecordError(f"{path} cannot be read: {error}", hint="restore from an export") from error
+        locked = getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+        hint = "another process holds a lock on it: find it with `fuser`" if locked else _RESTORE
+        raise RecordError(f"{path} cannot be read: {error}", hint=hint) from error
     starts = range(first, last + 1, CHUNK_POSITIONS)
     spans = [(start, min(start + CHUNK_POSITIONS, last + 1)) for start in starts]
     check = partial(check_span, path, writers, anchored)
@@ -103,6 +107,8 @@ def _with_progress(
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=STORE_COMMIT_S
+    )
     connection.execute("PRAGMA query_only = ON")
     return connection

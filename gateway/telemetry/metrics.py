@@ -110,6 +110,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._exchanges: dict[tuple[str, str, str, str], int] = defaultdict(int)
+        self._decisions: dict[tuple[str, str], int] = defaultdict(int)
         self._overhead = Spread(_OVERHEAD_BUCKETS_S)
         self._duration = _spreads(_DURATION_BUCKETS_S)
         self._ttft = _spreads(_DURATION_BUCKETS_S)
@@ -156,6 +157,10 @@ class Metrics:
         """Count a tool call inside an answer: what was decided, and whether it went on."""
         self._tool_calls[verdict, "released" if released else "refused"] += 1
 
+    def decision(self, surface: str, verdict: str) -> None:
+        """Count a decision that is on record and is no exchange, by where it was asked for."""
+        self._decisions[surface, verdict] += 1
+
     def fault(self) -> None:
         """Count a fault of ours."""
         self._faults += 1
@@ -163,6 +168,21 @@ class Metrics:
     def render(self) -> bytes:
         """Return the Prometheus text format."""
         return generate_latest(self._registry)
+
+    def _decided(self) -> Metric:
+        """Return the decisions on record: those of exchanges that have a fate, and those counted apart."""
+        counts = defaultdict(int, self._decisions)
+        for (operation, verdict, fate, _), count in self._exchanges.items():
+            if fate != "none":
+                counts[_surface(operation), verdict] += count
+        family = CounterMetricFamily(
+            "lumyn_decisions",
+            "Decisions on record by where they were asked for.",
+            labels=("surface", "verdict"),
+        )
+        for labels, count in counts.items():
+            family.add_metric(labels, count)
+        return family
 
     def _families(self) -> Iterator[Metric]:
         ended = CounterMetricFamily(
@@ -173,6 +193,7 @@ class Metrics:
         for labels, count in self._exchanges.items():
             ended.add_metric(labels, count)
         yield ended
+        yield self._decided()
         yield _family(
             "lumyn_overhead_seconds",
             "Time from a request's arrival to its forwarding: read, decide, commit.",
@@ -206,6 +227,10 @@ class Metrics:
             judged.add_metric(kind, calls)
         yield judged
         yield CounterMetricFamily("lumyn_internal_errors", "Faults of the gateway itself.", self._faults)
+
+
+def _surface(operation: str) -> str:
+    return "llm" if operation.startswith("llm.") else "action"
 
 
 def _spreads(bounds: tuple[float, ...]) -> defaultdict[tuple[str, ...], Spread]:

@@ -18,6 +18,7 @@ from gateway.config import (
     ToolConfig,
     load_config,
 )
+from gateway.config.mcp import McpServerConfig
 from gateway.kernel import errors
 from gateway.policy.document import read_document
 from gateway.telemetry.metrics import ControlReading, ExchangeReading, Metrics, StoreReading
@@ -62,7 +63,7 @@ def parsed(text: str) -> dict[str, Any]:
 def with_examples() -> str:
     """Return the example file with its example entries taken in."""
     text = re.sub(
-        r"^(keys|backends|models|intents|tools|passthrough): \[\]$",
+        r"^( *(?:keys|backends|models|intents|tools|passthrough|servers)): \[\]$",
         r"\1:",
         EXAMPLE.read_text(),
         flags=re.MULTILINE,
@@ -90,6 +91,17 @@ def test_the_example_entries_are_whole(name: str) -> None:
     for field_name, field in model.model_fields.items():
         if not field.is_required():
             assert getattr(model.model_validate(entry), field_name) == field.default, field_name
+    Config.model_validate(full)
+
+
+def test_the_example_server_is_whole() -> None:
+    """The commented MCP server names every key of its with its default, and loads."""
+    full = parsed(with_examples())
+    [entry] = full["mcp"]["servers"]
+    assert set(entry) == set(McpServerConfig.model_fields)
+    for name, field in McpServerConfig.model_fields.items():
+        if not field.is_required():
+            assert getattr(McpServerConfig.model_validate(entry), name) == field.default, name
     Config.model_validate(full)
 
 
@@ -147,6 +159,7 @@ def test_every_metric_is_documented() -> None:
     """docs/metrics.md holds every metric with its labels, and no other."""
     metrics = Metrics()
     metrics.watch_store(lambda: StoreReading(ready=True, queued=0, committed=0, last_commit_s=0.0))
+    metrics.decision("decide", "TRUST")
     metrics.watch_backends(lambda: [BackendReading("b", "closed", 0, 0, {"answered": 1})])
     metrics.watch_retries(lambda: RetryReading(1.0, {"closed": 1}, {"budget": 1}))
     metrics.watch_control(

@@ -1,4 +1,4 @@
-"""Prints the figures of the fault tests at the end of a run: what was tried, lost and caught."""
+"""Fixtures of the fault tests."""
 
 from __future__ import annotations
 
@@ -6,16 +6,6 @@ import shutil
 import subprocess
 
 import pytest
-
-from tests.kit.figures import FIGURES
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the tests noted."""
-    if FIGURES:
-        terminalreporter.section("durability figures")
-        for figure in FIGURES:
-            terminalreporter.line(figure)
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 from pathlib import Path
 
 import pytest
 
 from gateway.kernel.types import Fate
 from gateway.store.verify import verify_sqlite
+from tests.kit.figures import note
 from tests.kit.gatewaybox import Witness, load, read_store, victim, witness
 
 CONNECTIONS = 16
@@ -37,7 +37,7 @@ async def kill_once(
     return answered, streams
 
 
-async def hold_after_kills(tmp_path: Path, kills: int, capsys: pytest.CaptureFixture[str]) -> None:
+async def hold_after_kills(tmp_path: Path, kills: int) -> None:
     """Kill `kills` times on one store, and hold every promise after each and after a last, clean run."""
     chance = random.Random(kills)
     database = tmp_path / "lumyn.db"
@@ -62,24 +62,23 @@ async def hold_after_kills(tmp_path: Path, kills: int, capsys: pytest.CaptureFix
     assert streams >= kills // 2, "most kills must meet open streams"
     report = verify_sqlite(database)
     assert report.faults == ()
-    with capsys.disabled():
-        sys.stdout.write(
-            f"\n{kills} kills, {len(backend.seen)} forwarded, {len(kept.recorded)} recorded, "
-            f"{counts.count('unknown')} unknown, {report.records} ledger entries verified\n"
-        )
+    note(
+        f"kill -9, whole gateway: {kills} kills, {len(backend.seen):,} forwarded, 0 lost, "
+        f"{len(kept.recorded):,} recorded, {counts.count('unknown')} unknown, {report.records:,} verified"
+    )
 
 
 @pytest.mark.timeout(180)
-async def test_thirty_kills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_thirty_kills(tmp_path: Path) -> None:
     """Whatever reached a backend or a client is on record, with one fate, in a chain that verifies."""
-    await hold_after_kills(tmp_path, 30, capsys)
+    await hold_after_kills(tmp_path, 30)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-async def test_six_hundred_kills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_six_hundred_kills(tmp_path: Path) -> None:
     """The same, twenty times over."""
-    await hold_after_kills(tmp_path, 600, capsys)
+    await hold_after_kills(tmp_path, 600)
 
 
 async def test_a_build_that_forwards_first_is_caught(tmp_path: Path) -> None:
@@ -90,5 +89,6 @@ async def test_a_build_that_forwards_first_is_caught(tmp_path: Path) -> None:
         for run in range(MUTANT_KILLS_MAX):
             await kill_once(database, backend, run, chance, mutant="forward")
             if set(backend.seen) - read_store(database).recorded:
+                note(f"kill -9, whole gateway: the mutant that forwards first is caught at kill {run + 1}")
                 return
     pytest.fail(f"the mutant lived through {MUTANT_KILLS_MAX} kills")

@@ -343,3 +343,16 @@ async def test_what_is_no_request_leaves_a_line_and_no_decision(
         assert await one.decisions() == []
     [line] = lines
     assert line == {"reason_code": "INVALID_REQUEST_SCHEMA", "request_id": answer["request_id"]}
+
+
+async def test_decisions_move_the_verdict_metric(tmp_path: Path) -> None:
+    """What `/v0/decide` decides is counted beside what `/v1` decides, by its verdict."""
+    async with running_gateway(tmp_path) as gateway:
+        call = Caller(gateway)
+        assert (await call("POST", "/v0/decide", request()))[0] == 200
+        assert (await call("POST", "/v0/decide", request(evidence={})))[0] == 200
+        async with aiohttp.ClientSession() as session, session.get(f"{gateway.admin_url}/metrics") as answer:
+            text = await answer.text()
+    counted = {line for line in text.splitlines() if line.startswith("lumyn_decisions_total")}
+    assert 'lumyn_decisions_total{surface="decide",verdict="TRUST"} 1.0' in counted
+    assert len(counted) == 2

@@ -25,8 +25,9 @@ from itertools import pairwise
 from aiohttp import web
 
 from controller.llmd.sim import server as sim_server
-from controller.llmd.sim.config import EngineConfig, ModelConfig, RouterConfig, SimConfig, StepModel
+from controller.llmd.sim.config import ModelConfig, RouterConfig, SimConfig
 from controller.llmd.sim.driver import Driver
+from controller.llmd.sim.engine_config import EngineConfig, StepModel
 
 STEP_S = 0.1
 """Ten tokens a second for everybody, whatever the batch."""

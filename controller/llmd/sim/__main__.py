@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
-from controller.llmd.sim.command import sim
+from controller.llmd.sim.command import app
 
 if __name__ == "__main__":
-    typer.run(sim)
+    app()

@@ -8,7 +8,8 @@ arms of a comparison carry the same lengths.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import orjson
 
@@ -75,6 +76,10 @@ class Answer:
         return "".join(self.pieces)
 
 
+COLD: Final = Answer((), (), "cache_threshold", 0)
+"""The answer to a prompt of which too little was cached."""
+
+
 def count_prompt(model: ModelConfig, prompt: str | Sequence[int], *, salt: str = "") -> Prompt:
     """Count a prompt for `model` and hash its blocks."""
     text = prompt if isinstance(prompt, str) else " ".join(map(str, prompt))
@@ -100,17 +105,21 @@ def room_for(model: ModelConfig, prompt: Prompt, max_tokens: int | None) -> int:
 
 def plan_answer(config: SimConfig, generation: Generation, prompt: Prompt, choice: int, room: int) -> Answer:
     """Return the answer to one choice of one prompt, at most `room` tokens long."""
-    key = f"{prompt.key}/{generation.seed}/{choice}"
+    answer = _drawn(config, generation, prompt, f"{prompt.key}/{generation.seed}/{choice}", room)
+    return replace(answer, finish_reason="remote_decode") if generation.remote_decode else answer
+
+
+def _drawn(config: SimConfig, generation: Generation, prompt: Prompt, key: str, room: int) -> Answer:
     calls = _calls(config, generation, key)
     if calls:
         return _cut_calls(calls, room)
     if generation.schema is not None:
-        value = SchemaValues(config.seed, key, generation.schema).value(generation.schema)
+        value = SchemaValues(config.seed, key, generation.schema, config.tools).value(generation.schema)
         return _cut_text(tokenize(orjson.dumps(value).decode()), room, ())
     if config.mode == "echo":
         return _cut_text(tokenize(generation.last_user or prompt.text), room, generation.stop)
-    wanted = answer_length(config.seed, key, config.lengths, generation.max_tokens)
-    wanted = room if generation.ignore_eos else max(wanted, generation.min_tokens)
+    wanted = answer_length(config.seed, key, config.lengths, generation.max_tokens, room)
+    wanted = room + 1 if generation.ignore_eos else max(wanted, generation.min_tokens)
     return _cut_text(words(config.seed, key, min(wanted, room + 1)), room, generation.stop)
 
 
@@ -156,7 +165,7 @@ def _some(config: SimConfig, tools: tuple[Tool, ...], key: str, *, parallel: boo
 
 
 def _call(config: SimConfig, tool: Tool, key: str) -> Call:
-    value = SchemaValues(config.seed, key, tool.parameters).value(tool.parameters)
+    value = SchemaValues(config.seed, key, tool.parameters, config.tools).value(tool.parameters)
     arguments = orjson.dumps(value if isinstance(value, dict) else {}).decode()
     return Call(f"call_{digest(str(config.seed), key)[:24]}", tool.name, tuple(tokenize(arguments)))
 

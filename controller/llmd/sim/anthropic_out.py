@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import orjson
 
-from controller.llmd.sim.answer import Answer, Call
+from controller.llmd.sim.answer import COLD, Answer, Call
 from controller.llmd.sim.fields import ApiError
 from controller.llmd.sim.shapes import Head, Usage, json_text
 
-_STOP_REASONS: Final = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+_STOP_REASONS: Final = {"length": "max_tokens", "tool_calls": "tool_use", "cache_threshold": "max_tokens"}
 _ERRORS: Final = {
     401: "authentication_error",
     403: "permission_error",
@@ -37,7 +37,7 @@ def message_body(head: Head, answer: Answer, usage: Usage) -> dict[str, Any]:
     return _message(
         head,
         content or [{"type": "text", "text": answer.text}],
-        _STOP_REASONS[answer.finish_reason],
+        _stop_reason(answer),
         (usage.prompt_tokens, usage.completion_tokens),
     )
 
@@ -95,13 +95,17 @@ class MessageStream:
             return opening + self._call_token()
         return opening + self._delta("text", "text", self._answer.pieces[index])
 
-    def finished(self, _choice: int) -> bytes:
+    def finished(self, _choice: int, cold: bool = False) -> bytes:
         """Return the event that closes the last block."""
+        if cold:
+            self._answer = COLD
+            self._block = 0
+            return self._started() + _TEXT_BLOCK + _event("content_block_stop", {"index": 0})
         return _event("content_block_stop", {"index": self._block})
 
     def end(self, usage: Usage) -> bytes:
         """Return the stop reason with the usage, and the end mark."""
-        delta = {"stop_reason": _STOP_REASONS[self._answer.finish_reason], "stop_sequence": None}
+        delta = {"stop_reason": _stop_reason(self._answer), "stop_sequence": None}
         tokens = {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}
         return _event("message_delta", {"delta": delta, "usage": tokens}) + _event("message_stop", {})
 
@@ -109,16 +113,15 @@ class MessageStream:
         """Return the event of a stream that cannot go on."""
         return b"event: error\ndata: " + orjson.dumps(error_object(error)) + b"\n\n"
 
-    def _begin(self) -> bytes:
+    def _started(self) -> bytes:
         message = _message(self._head, [], None, (self._prompt_tokens, 0))
-        started = _event("message_start", {"message": message})
+        return _event("message_start", {"message": message})
+
+    def _begin(self) -> bytes:
         if self._answer.calls:
-            return started + _event("ping", {})
+            return self._started() + _event("ping", {})
         self._block = 0
-        block = {"type": "text", "text": ""}
-        return (
-            started + _event("content_block_start", {"index": 0, "content_block": block}) + _event("ping", {})
-        )
+        return self._started() + _TEXT_BLOCK + _event("ping", {})
 
     def _call_token(self) -> bytes:
         if not self._left:
@@ -139,5 +142,14 @@ class MessageStream:
         return b"event: content_block_delta\ndata: " + data + b"\n\n"
 
 
+def _stop_reason(answer: Answer) -> str:
+    return _STOP_REASONS.get(answer.finish_reason, "end_turn")
+
+
 def _event(kind: str, data: dict[str, Any]) -> bytes:
     return b"event: " + kind.encode() + b"\ndata: " + orjson.dumps({"type": kind} | data) + b"\n\n"
+
+
+_TEXT_BLOCK: Final = _event(
+    "content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}
+)

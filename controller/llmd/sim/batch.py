@@ -14,8 +14,9 @@ from collections.abc import Sequence as Hashes
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
+from controller.llmd.sim.adapters import Adapters
 from controller.llmd.sim.blocks import BlockPool
-from controller.llmd.sim.config import EngineConfig
+from controller.llmd.sim.engine_config import EngineConfig
 from controller.llmd.sim.types import EngineRequest
 from controller.llmd.sim.waiting import FcfsQueue, PriorityQueue
 
@@ -54,13 +55,19 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """What the next step computes; `preempted` lost their place while it was planned."""
+    """What the next step computes; `preempted` lost their place while it was planned.
+
+    `cold` were taken from the queue to end at once, since too little of their prompts is cached; `lora_loads`
+    adapters come from disk.
+    """
 
     prefill_tokens: int
     decodes: int
     context_tokens: int
     attention_pairs: int
     preempted: tuple[Sequence, ...]
+    cold: tuple[Sequence, ...] = ()
+    lora_loads: int = 0
 
 
 class Batch:
@@ -77,11 +84,15 @@ class Batch:
         self.count = 0
         self.prefix_queries = 0
         self.prefix_hits = 0
+        self.adapters = Adapters(config.max_loras, config.max_cpu_loras)
         self._config = config
         self._prefilling: dict[Sequence, None] = {}
         self._finishing: dict[int, dict[Sequence, None]] = {}
         self._finish_steps: list[int] = []
         self._crossing = [0] * config.block_tokens
+        self._passed: list[Sequence] = []
+        self._cold: list[Sequence] = []
+        self._loads = 0
         self.context = 0
 
     # --- planning a step -------------------------------------------------------------------------
@@ -97,11 +108,14 @@ class Batch:
             if budget <= 0:
                 break
             budget -= self._chunk(sequence, budget, preempted)
+        self._passed, self._cold, self._loads = [], [], 0
         if not preempted and budget > 0:
             for sequence in self._admit():
                 budget -= self._chunk(sequence, budget, preempted)
                 if budget <= 0:
                     break
+        for sequence in reversed(self._passed):
+            self.waiting.push_back(sequence)
         return self._planned(preempted)
 
     def _planned(self, preempted: list[Sequence]) -> StepPlan:
@@ -112,6 +126,8 @@ class Batch:
             context_tokens=self.context + sum(sequence.computed for sequence in chunked),
             attention_pairs=sum(sequence.chunk * sequence.computed for sequence in chunked),
             preempted=tuple(preempted),
+            cold=tuple(self._cold),
+            lora_loads=self._loads,
         )
 
     def _chunk(self, sequence: Sequence, budget: int, preempted: list[Sequence]) -> int:
@@ -131,11 +147,20 @@ class Batch:
         return chunk
 
     def _admit(self) -> Iterator[Sequence]:
-        """Take waiting sequences in, in order, while a place and the blocks of the whole prompt are free."""
+        """Take waiting sequences in, in order, while a place and the blocks of the whole prompt are free.
+
+        Those whose adapter has no place are passed over and keep their rank.
+        """
         pledged = sum(self._pledge(sequence) for sequence in self._prefilling)
         while self.waiting and len(self.running) < self._config.seqs_max:
             sequence = self.waiting.head()
+            if not self.adapters.fits(sequence.request.lora):
+                self._passed.append(self.waiting.take())
+                continue
             hits = self._hits(sequence)
+            if self._is_cold(sequence, hits):
+                self._cold.append(self.waiting.take())
+                continue
             needed = self._blocks(sequence.target) - len(hits)
             if needed + pledged + self.pool.idle_among(hits) > self.pool.available:
                 return
@@ -149,10 +174,20 @@ class Batch:
                 if self._config.prefix_caching:
                     self.prefix_queries += sequence.target
                     self.prefix_hits += sequence.computed
+            if sequence.request.remote_prefill and not sequence.preemptions:
+                # the cache of the prompt is there; its last token is computed here, to sample from it
+                sequence.computed = max(sequence.computed, sequence.target - 1)
+            self._loads += self.adapters.enter(sequence.request.lora)
             self.running[sequence] = None
             self._prefilling[sequence] = None
             yield sequence
             pledged += self._pledge(sequence) if sequence in self._prefilling else 0
+
+    def _is_cold(self, sequence: Sequence, hits: list[int]) -> bool:
+        """Tell whether a sequence that comes for the first time finds too little of its prompt."""
+        request = sequence.request
+        cached = len(hits) * self._config.block_tokens
+        return sequence.cached_tokens < 0 and cached < request.hit_rate_min * request.prompt_tokens
 
     def _pledge(self, sequence: Sequence) -> int:
         return self._blocks(sequence.target) - sequence.private - len(sequence.shared)
@@ -235,6 +270,7 @@ class Batch:
     def leave(self, sequence: Sequence, *, in_step: bool) -> None:
         """Free a running sequence's place and blocks. `in_step`: the step in flight has taken its block."""
         del self.running[sequence]
+        self.adapters.leave(sequence.request.lora)
         self._prefilling.pop(sequence, None)
         if sequence.decodes:
             sequence.decodes = False

@@ -73,6 +73,10 @@ class BlockPool:
         self._references[block] = 1
         return True
 
+    def forget(self) -> None:
+        """Forget every known block that nobody references."""
+        self._idle.clear()
+
     def release(self, private: int, hashes: Sequence[int]) -> None:
         """Give back a sequence's blocks. Ends of prompts go idle first: they are the first forgotten."""
         self._private -= private

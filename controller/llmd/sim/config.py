@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self
 
-Scheduling = Literal["fcfs", "priority"]
+from controller.llmd.sim.engine_config import EngineConfig, SimConfigError, require, require_deviation
+from controller.llmd.sim.fake_metrics import FakeMetrics
+
 RouterVersion = Literal["0.11", "0.10", "0.9", "gaie"]
 Saturation = Literal["utilization", "concurrency"]
 Ordering = Literal["fcfs", "slo-deadline"]
-Calculator = Literal["constant", "per-token"]
+Dialect = Literal["vllm", "sglang"]
 Lengths = Literal["azure-conv", "llm-d-sim"]
 
 FAULT_KINDS: Mapping[str, int] = MappingProxyType(
@@ -32,108 +34,25 @@ FAULT_KINDS: Mapping[str, int] = MappingProxyType(
 """Injected failures and their statuses, by the names of llm-d-inference-sim's `--failure-types`."""
 
 
-class SimConfigError(ValueError):
-    """The configuration contradicts itself; the message names the key and the remedy."""
-
-
-def _require(condition: bool, message: str) -> None:  # one line per rule keeps the rules readable
-    if not condition:
-        raise SimConfigError(message)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepModel:
-    """Constants of the time of one engine step, in milliseconds (see `engine.step_ms`)."""
+class Lora:
+    """An adapter of a model; its name is a served model."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    floor_ms: float
-    token_ms: float
-    kv_ms: float = 0.0
-    seq_ms: float = 0.005
-    host_ms: float = 0.3
-    comm_ms: float = 0.0
-    comm_token_ms: float = 0.0
-    attention_ms: float = 0.0
+    name: str
+    path: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("floor_ms", "token_ms"):
-            _require(getattr(self, name) > 0, f"step.{name} must be above 0")
-        for name in ("kv_ms", "seq_ms", "host_ms", "comm_ms", "comm_token_ms", "attention_ms"):
-            _require(getattr(self, name) >= 0, f"step.{name} must not be negative")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompatLatency:
-    """Latency by the formula of llm-d-inference-sim instead of the step model (`compat.py`)."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    calculator: Calculator = "constant"
-    ttft_ms: float = 0.0
-    ttft_std_ms: float = 0.0
-    itl_ms: float = 0.0
-    itl_std_ms: float = 0.0
-    prefill_overhead_ms: float = 0.0
-    prefill_token_ms: float = 0.0
-    prefill_std_ms: float = 0.0
-    factor_under_load: float = 1.0
-
-    def __post_init__(self) -> None:
-        _require(self.factor_under_load >= 1, "time-factor-under-load must be at least 1.0")
-        for mean, deviation in (("ttft_ms", "ttft_std_ms"), ("itl_ms", "itl_std_ms")):
-            _require(
-                0 <= getattr(self, deviation) <= 0.3 * getattr(self, mean),
-                f"{deviation} must be between 0 and 30 % of {mean}",
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineConfig:
-    """One vLLM replica: its step times, its batch, its cache.
-
-    `slowdown` multiplies every step: 4.0 stands for a quarter of the accelerator. `waiting_max` bounds the
-    waiting queue (0: unbounded, as vLLM). `overhead_ms` is the API server before the engine's queue.
-    `latency` switches to the compat formula, which has no KV limit and no preemption.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    step: StepModel
-    seqs_max: int = 1024
-    batched_tokens_max: int = 8192
-    kv_blocks: int = 26_300
-    block_tokens: int = 16
-    context_max: int = 131_072
-    prefix_caching: bool = True
-    scheduling: Scheduling = "fcfs"
-    waiting_max: int = 0
-    overhead_ms: float = 15.0
-    slowdown: float = 1.0
-    latency: CompatLatency | None = None
-
-    def __post_init__(self) -> None:
-        _require(self.seqs_max >= 1, "engine.seqs_max must be at least 1")
-        _require(
-            self.batched_tokens_max >= self.seqs_max,
-            "engine.batched_tokens_max must be at least seqs_max: every sequence takes a token a step",
-        )
-        _require(self.block_tokens >= 1, "engine.block_tokens must be at least 1")
-        _require(
-            self.latency is not None or self.context_max <= self.kv_blocks * self.block_tokens,
-            "engine.context_max is larger than the KV cache: lower it or raise kv_blocks",
-        )
-        _require(self.context_max >= 2, "engine.context_max must be at least 2")
-        _require(self.waiting_max >= 0, "engine.waiting_max must not be negative")
-        _require(self.overhead_ms >= 0, "engine.overhead_ms must not be negative")
-        _require(self.slowdown > 0, "engine.slowdown must be above 0")
+        require(bool(self.name), "a LoRA adapter needs a name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     """One pool: a model name, its replicas and what a planner may know of it.
 
-    Prices are USD per million tokens; `quality` is a score in 0..1 that only planners read.
+    Prices are USD per million tokens; `quality` is a score in 0..1 that only planners read. `loras` are
+    served beside it, by the same replicas.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -141,17 +60,23 @@ class ModelConfig:
     name: str
     engine: EngineConfig
     aliases: tuple[str, ...] = ()
+    loras: tuple[Lora, ...] = ()
     replicas: int = 1
     price_in: float = 0.0
     price_out: float = 0.0
     quality: float = 1.0
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that it is served under: its own, aliases, LoRA adapters."""
+        return (self.name, *self.aliases, *(lora.name for lora in self.loras))
+
     def __post_init__(self) -> None:
-        _require(bool(self.name), "a model needs a name")
-        _require(self.replicas >= 0, f"model {self.name}: replicas must not be negative")
-        _require(self.price_in >= 0, f"model {self.name}: price_in must not be negative")
-        _require(self.price_out >= 0, f"model {self.name}: price_out must not be negative")
-        _require(0 <= self.quality <= 1, f"model {self.name}: quality must be between 0 and 1")
+        require(bool(self.name), "a model needs a name")
+        require(self.replicas >= 0, f"model {self.name}: replicas must not be negative")
+        require(self.price_in >= 0, f"model {self.name}: price_in must not be negative")
+        require(self.price_out >= 0, f"model {self.name}: price_out must not be negative")
+        require(0 <= self.quality <= 1, f"model {self.name}: quality must be between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +126,7 @@ class RouterConfig:
             "concurrency_threshold",
             "metrics_interval_s",
         ):
-            _require(getattr(self, name) > 0, f"router.{name} must be above 0")
+            require(getattr(self, name) > 0, f"router.{name} must be above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,8 +136,9 @@ class Faults:
     `slowdown` multiplies step times; `errors` gives the share of requests (0..1) that fail with each kind
     of `FAULT_KINDS`; `hang_rate` is the share that stops after its first token and holds its place until
     the client goes; `refuse` drops connections unanswered; `replicas_down` takes so many replicas out of the
-    pool, where what they began still ends; `metrics_blackout` makes `/metrics` answer 503. `model` limits all
-    of it to one model; empty means every model.
+    pool, where what they began still ends; `metrics_blackout` makes `/metrics` answer 503; `stale_metrics`
+    lets the picker's scrapes fail, so that after 200 ms every replica counts as saturated. `model` limits
+    all of it to one model; empty means every model.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -223,18 +149,62 @@ class Faults:
     refuse: bool = False
     replicas_down: int = 0
     metrics_blackout: bool = False
+    stale_metrics: bool = False
     model: str = ""
 
     def __post_init__(self) -> None:
-        _require(self.slowdown > 0, "faults.slowdown must be above 0")
-        _require(self.replicas_down >= 0, "faults.replicas_down must not be negative")
-        _require(0 <= self.hang_rate <= 1, "faults.hang_rate must be between 0 and 1")
+        require(self.slowdown > 0, "faults.slowdown must be above 0")
+        require(self.replicas_down >= 0, "faults.replicas_down must not be negative")
+        require(0 <= self.hang_rate <= 1, "faults.hang_rate must be between 0 and 1")
         unknown = sorted(set(self.errors) - set(FAULT_KINDS))
-        _require(not unknown, f"faults.errors: unknown kind {unknown}; known are {sorted(FAULT_KINDS)}")
-        _require(
-            all(rate >= 0 for rate in self.errors.values()), "faults.errors: a rate must not be negative"
-        )
-        _require(sum(self.errors.values()) <= 1, "faults.errors: the rates must not sum above 1")
+        require(not unknown, f"faults.errors: unknown kind {unknown}; known are {sorted(FAULT_KINDS)}")
+        require(all(rate >= 0 for rate in self.errors.values()), "faults.errors: a rate must not be negative")
+        require(sum(self.errors.values()) <= 1, "faults.errors: the rates must not sum above 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolValues:
+    """What arguments of simulated tool calls look like, where their schema leaves it open.
+
+    The names, meanings and defaults of llm-d-inference-sim's `--max-tool-call-integer-param` and the others;
+    `optional_param_rate` is for parameters that are not required, `optional_field_rate` for fields inside.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    integer_min: int = 0
+    integer_max: int = 100
+    number_min: float = 0.0
+    number_max: float = 100.0
+    array_min: int = 1
+    array_max: int = 5
+    optional_param_rate: float = 0.5
+    optional_field_rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        for kind in ("integer", "number", "array"):
+            low, high = getattr(self, f"{kind}_min"), getattr(self, f"{kind}_max")
+            require(low <= high, f"tools.{kind}_min must not be above {kind}_max")
+        require(self.array_min >= 0, "tools.array_min must not be negative")
+        require(self.array_max <= 1000, "tools.array_max must be at most 1000")
+        for name in ("optional_param_rate", "optional_field_rate"):
+            require(0 <= getattr(self, name) <= 1, f"tools.{name} must be between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Omni:
+    """A model that also gives images: one after the text, for the share `image_rate` or when asked for."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    enabled: bool = False
+    image_rate: float = 0.0
+    image_ms: float = 0.0
+    image_std_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(0 <= self.image_rate <= 1, "omni.image_rate must be between 0 and 1")
+        require_deviation(self, "image_ms", "image_std_ms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +213,10 @@ class SimConfig:
 
     `time_scale` is how many simulated seconds pass in one second of the server: everything, latencies,
     timeouts and reported durations, is then that much shorter. `seed` decides every draw.
-    `tool_call_rate` is how often `tool_choice: auto` leads to a call.
+    `tool_call_rate` is how often `tool_choice: auto` leads to a call. `dialect` says whose servers the
+    replicas are: with sglang a higher body `priority` is earlier. `rank` numbers the first replica in
+    metrics. `fake_metrics` stand for vLLM's real ones, recalculated every `fake_metrics_interval_s`.
+    `body_mb_max` bounds a body: a million-token prompt is 4 MiB of text, a few images in base64 come to 20.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -261,15 +234,28 @@ class SimConfig:
     startup_s: float = 0.0
     pod: str = ""
     namespace: str = ""
+    tools: ToolValues = field(default_factory=ToolValues)
+    omni: Omni = field(default_factory=Omni)
+    fake_metrics: FakeMetrics | None = None
+    fake_metrics_interval_s: float = 0.1
+    dialect: Dialect = "vllm"
+    rank: int = 0
+    hash_seed: str = ""
+    sleep_mode: bool = False
+    per_request_metrics: bool = False
+    body_mb_max: int = 20
 
     def __post_init__(self) -> None:
-        _require(bool(self.models), "models must name at least one model")
-        names = [name for model in self.models for name in (model.name, *model.aliases)]
-        _require(len(set(names)) == len(names), "models: a name or alias is used twice")
-        _require(self.time_scale > 0, "time_scale must be above 0")
-        _require(0 <= self.tool_call_rate <= 1, "tool_call_rate must be between 0 and 1")
-        _require(1 <= self.embedding_dimensions <= 8192, "embedding_dimensions must be between 1 and 8192")
-        _require(self.startup_s >= 0, "startup_s must not be negative")
+        require(bool(self.models), "models must name at least one model")
+        names = [name for model in self.models for name in model.names]
+        require(len(set(names)) == len(names), "models: a name, alias or LoRA adapter is used twice")
+        require(self.time_scale > 0, "time_scale must be above 0")
+        require(0 <= self.tool_call_rate <= 1, "tool_call_rate must be between 0 and 1")
+        require(1 <= self.embedding_dimensions <= 8192, "embedding_dimensions must be between 1 and 8192")
+        require(self.startup_s >= 0, "startup_s must not be negative")
+        require(self.fake_metrics_interval_s > 0, "fake_metrics_interval_s must be above 0")
+        require(0 <= self.rank <= 7, "rank must be between 0 and 7")
+        require(1 <= self.body_mb_max <= 512, "body_mb_max must be between 1 and 512")
 
     @classmethod
     def from_yaml(cls, text: str) -> Self:

@@ -11,7 +11,8 @@ from typing import Any, Final, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from controller.llmd.sim.config import SimConfig, SimConfigError, preset
+from controller.llmd.sim.config import SimConfig, preset
+from controller.llmd.sim.engine_config import SimConfigError
 from controller.llmd.sim.presets import HARDWARE
 
 YAML_CHARS_MAX: Final = 256 * 1024
@@ -38,14 +39,19 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def read_config(cls: type[_Config], text: str) -> _Config:
-    """Return the configuration that `text` describes. Raise `SimConfigError`."""
+def load_yaml(text: str) -> Any:
+    """Return what a YAML document holds. Raise `SimConfigError`."""
     if len(text) > YAML_CHARS_MAX:
         raise SimConfigError(f"the document is over {YAML_CHARS_MAX} characters: is it the right file?")
     try:
-        data = yaml.load(text, Loader=_Loader)  # noqa: TID251, S506 - a safe loader; gateway is out of reach here
+        return yaml.load(text, Loader=_Loader)  # noqa: TID251, S506 - a safe loader; gateway is out of reach here
     except yaml.YAMLError as error:
         raise SimConfigError(f"the document is no YAML: {error}") from error
+
+
+def read_config(cls: type[_Config], text: str) -> _Config:
+    """Return the configuration that `text` describes. Raise `SimConfigError`."""
+    data = load_yaml(text)
     if not isinstance(data, dict):
         raise SimConfigError("the document must be a mapping with the keys of SimConfig, such as models")
     return config_from(cls, data)

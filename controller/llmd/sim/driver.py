@@ -14,14 +14,28 @@ from contextlib import suppress
 
 from controller.llmd.sim.cluster import Cluster
 from controller.llmd.sim.config import Faults
-from controller.llmd.sim.telemetry import Telemetry
-from controller.llmd.sim.types import Dispatched, Dropped, Event, Finished, FirstToken, SimRequest, Tokens
+from controller.llmd.sim.engine_config import CompatLatency, KvTransfer
+from controller.llmd.sim.fake_metrics import FakeMetrics
+from controller.llmd.sim.telemetry import Arrival, Telemetry
+from controller.llmd.sim.types import (
+    Dispatched,
+    Dropped,
+    EngineLoad,
+    Event,
+    Finished,
+    FirstToken,
+    SimRequest,
+    Tokens,
+)
 
 
 class Channel:
-    """Where the events of one request arrive. `render`, when set, turns tokens into bytes at once."""
+    """Where the events of one request arrive. `on_token` and `on_finished`, when set, make bytes at once."""
 
-    __slots__ = ("_waiter", "chunks", "dispatched", "dropped", "finished", "left", "on_finished", "on_token")
+    __slots__ = (
+        *("_waiter", "chunks", "cold", "dispatched", "dropped", "finished", "left"),
+        *("on_finished", "on_token"),
+    )
 
     def __init__(self, parts: int) -> None:
         self.left = parts
@@ -30,7 +44,8 @@ class Channel:
         self.dropped: Dropped | None = None
         self.finished: list[Finished] = []
         self.on_token: Callable[[int], bytes] | None = None
-        self.on_finished: Callable[[int], bytes] | None = None
+        self.on_finished: Callable[[int, bool], bytes] | None = None
+        self.cold: set[int] = set()
         self._waiter: asyncio.Future[None] | None = None
 
     @property
@@ -89,15 +104,10 @@ class Driver:
         """Return the engine time in simulated seconds."""
         return (self._monotonic_s() - self._start) * self._scale
 
-    def submit(
-        self, request: SimRequest, channel: Channel, finish_reasons: tuple[str, ...], max_tokens: int
-    ) -> None:
+    def submit(self, request: SimRequest, channel: Channel, arrival: Arrival) -> None:
         """Send a request into the cluster. Raise ValueError when it cannot fit or its id is in use."""
         now = self.now()
-        model = self._cluster.pool(request.model).config.name
-        self._telemetry.submitted(
-            request.request_id, model, now, (request.prompt_tokens, max_tokens), finish_reasons
-        )
+        self._telemetry.submitted(request.request_id, arrival, now)
         self._channels[request.request_id] = channel
         try:
             self._cluster.submit(request, now)
@@ -125,10 +135,23 @@ class Driver:
         self._cluster.drain(self.now())
         self._pump()
 
-    def metrics(self) -> bytes:
-        """Return the metrics page as of now."""
+    def metrics(self, wall_s: float = 0.0, fake: tuple[FakeMetrics, float] | None = None) -> bytes:
+        """Return the metrics page as of now, which is `wall_s` on the wall."""
         self._pump()
-        return self._telemetry.render()
+        return self._telemetry.render(wall_s, fake)
+
+    def set_latency(self, latency: CompatLatency | None, transfer: KvTransfer) -> None:
+        """Let the compat formula, and transfers between replicas, take these times from now on."""
+        self._cluster.set_latency(latency, transfer, self.now())
+
+    def sleep(self, *, asleep: bool) -> None:
+        """Discard the prefix caches, or let them fill again."""
+        self._cluster.sleep(self.now(), asleep=asleep)
+
+    def load_of(self, model: str, replica: int) -> EngineLoad:
+        """Return the gauges of one replica as of now."""
+        self._pump()
+        return self._cluster.pool(model).replicas[replica].load()
 
     # --- the inside ------------------------------------------------------------------------------
 
@@ -201,8 +224,10 @@ class Driver:
             return
         channel.finished.append(event)
         channel.left -= 1
+        if event.cold:
+            channel.cold.add(part)
         if channel.on_finished is not None:
-            channel.chunks.append(channel.on_finished(part))
+            channel.chunks.append(channel.on_finished(part, event.cold))
         if not channel.left:
             with suppress(KeyError):
                 del self._channels[event.request_id.rpartition("/")[0] if part else event.request_id]

@@ -28,11 +28,15 @@ full input), so that chunked prompts do not preempt each other.
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections import deque
 from collections.abc import Sequence as Hashes
+from operator import itemgetter
 
 from controller.llmd.sim.batch import Batch, Sequence
-from controller.llmd.sim.config import EngineConfig
+from controller.llmd.sim.draws import normal
+from controller.llmd.sim.engine_config import CompatLatency, EngineConfig, KvTransfer
+from controller.llmd.sim.formula import drawn_ms, transfer_ms
 from controller.llmd.sim.steps import step_ms, steps_within, stride_s
 from controller.llmd.sim.types import (
     EngineEvent,
@@ -48,8 +52,10 @@ from controller.llmd.sim.types import (
 class Engine:
     """One replica. See the module for its use."""
 
-    def __init__(self, config: EngineConfig, *, per_token: bool = False) -> None:
+    def __init__(self, config: EngineConfig, *, seed: int = 0, per_token: bool = False) -> None:
         self._config = config
+        self._seed = seed
+        self._transfer = config.transfer
         self._per_token = per_token
         self._slowdown = config.slowdown
         self._batch = Batch(config)
@@ -83,7 +89,13 @@ class Engine:
         sequence = Sequence(request, request.priority, self._order, now, request.prompt_tokens, chain)
         self._order += 1
         self._sequences[request.request_id] = sequence
-        self._incoming.append((now + config.overhead_ms / 1000, sequence))
+        ready = now + config.overhead_ms / 1000
+        if request.remote_prefill:
+            ready += self._transfer_s(request)
+        if self._incoming and self._incoming[-1][0] > ready:
+            insort(self._incoming, (ready, sequence), key=itemgetter(0))
+        else:
+            self._incoming.append((ready, sequence))
         self._look_ahead()
         return True
 
@@ -113,6 +125,10 @@ class Engine:
         self._repeats = False
         self._look_ahead()
 
+    def set_latency(self, _latency: CompatLatency | None, transfer: KvTransfer, _now: float) -> None:
+        """Let prompts that come from elsewhere take this long from now on; the rest has its step model."""
+        self._transfer = transfer
+
     def next_event_time(self) -> float:
         """Return when `advance` may next change or tell something; infinity when there is nothing to do."""
         return self._horizon
@@ -137,6 +153,16 @@ class Engine:
             steps=batch.count,
             free_places=max(self._config.seqs_max - len(self._sequences), 0),
         )
+
+    def loras(self) -> tuple[Hashes[str], Hashes[str]]:
+        """Return the names of the adapters that run, and of those that others wait for."""
+        members = self._batch.waiting.members()
+        waiting = {each.request.lora for each in members if each.request.lora}
+        return self._batch.adapters.in_use(), tuple(sorted(waiting))
+
+    def drop_cache(self) -> None:
+        """Forget the cached blocks that nobody references."""
+        self._batch.pool.forget()
 
     def cached_blocks(self, prefix: Hashes[int]) -> int:
         """Return how many leading blocks of `prefix` are in the cache."""
@@ -223,6 +249,9 @@ class Engine:
             if sequence.stalled_at_s < 0:
                 sequence.stalled_at_s = at
             self._events.append(Preempted(sequence.request.request_id, at))
+        for sequence in plan.cold:
+            sequence.scheduled_at_s = sequence.first_token_at_s = at
+            self._finish(sequence, at, cold=True)
         if not plan.decodes and not plan.prefill_tokens:
             self._step_end = math.inf
             return
@@ -236,6 +265,7 @@ class Engine:
             context_tokens=plan.context_tokens,
             attention_pairs=plan.attention_pairs,
         )
+        duration += plan.lora_loads * self._config.lora_load_ms
         self._step_start = at
         self._step_end = at + duration * self._slowdown / 1000
         self._step_prefill = plan.prefill_tokens
@@ -267,7 +297,13 @@ class Engine:
         elif not request.hangs:
             self._batch.decode(sequence)
 
-    def _finish(self, sequence: Sequence, at: float) -> None:
+    def _transfer_s(self, request: EngineRequest) -> float:
+        """Return how long the prompt's cache takes to come from where it was computed."""
+        mean, deviation = transfer_ms(self._transfer, "", request.prompt_tokens)
+        draw = normal(self._seed, "transfer", request.request_id) if deviation else 0.0
+        return drawn_ms(mean, deviation, draw) * self._slowdown / 1000
+
+    def _finish(self, sequence: Sequence, at: float, *, cold: bool = False) -> None:
         request = sequence.request
         del self._sequences[request.request_id]
         self._events.append(
@@ -278,8 +314,9 @@ class Engine:
                 sequence.scheduled_at_s,
                 sequence.first_token_at_s,
                 request.prompt_tokens,
-                request.output_tokens,
-                sequence.cached_tokens,
+                0 if cold else request.output_tokens,
+                max(sequence.cached_tokens, 0),
                 sequence.preemptions,
+                cold,
             )
         )

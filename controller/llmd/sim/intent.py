@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.llmd.sim.config import RouterVersion
+from controller.llmd.sim.durations import go_duration_s
 
 DROPPED_REASON: Final = "x-llm-d-request-dropped-reason"
 QUEUE_DURATION: Final = "x-llm-d-flow-queue-duration-ms"
@@ -27,9 +28,6 @@ _NAMES: Final = {
     "tpot": ("x-llm-d-slo-tpot-ms", "x-slo-tpot-ms"),
     "rewrite": ("x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite"),
 }
-_UNITS_S: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION: Final = re.compile(r"(?:\d{1,12}(?:\.\d{0,9})?(?:ns|us|µs|ms|s|m|h)){1,6}")
-_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +72,6 @@ def in_engine_time(intent: LlmdIntent, time_scale: float) -> LlmdIntent:
         tpot_ms=None if intent.tpot_ms is None else round(intent.tpot_ms * time_scale),
         ttl_s=None if intent.ttl_s is None else intent.ttl_s * time_scale,
     )
-
-
-def go_duration_s(text: str) -> float | None:
-    """Return the seconds of a Go duration such as `1500ms` or `1m30s`; None unless it is one and above 0."""
-    if not _DURATION.fullmatch(text):
-        return None
-    seconds = sum(float(number) * _UNITS_S[unit] for number, unit in _DURATION_PART.findall(text))
-    return seconds if seconds > 0 else None
 
 
 def _integer(text: str | None) -> int | None:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from controller.llmd.sim.cluster import Cluster
-from controller.llmd.sim.config import EngineConfig, ModelConfig, RouterConfig, SimConfig
+from controller.llmd.sim.config import ModelConfig, RouterConfig, SimConfig
 from controller.llmd.sim.draws import uniform
 from controller.llmd.sim.engine import Engine
+from controller.llmd.sim.engine_config import EngineConfig
 from controller.llmd.sim.intent import LlmdIntent
 from controller.llmd.sim.presets import HARDWARE
 from controller.llmd.sim.types import Dispatched, EngineRequest, Finished, SimRequest

@@ -12,7 +12,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from controller.llmd.sim.config import EngineConfig, ModelConfig, SimConfig, StepModel
+from controller.llmd.sim.config import ModelConfig, SimConfig
+from controller.llmd.sim.engine_config import EngineConfig, StepModel
 
 HARDWARE: Final[Mapping[str, EngineConfig]] = MappingProxyType(
     {

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from controller.llmd.sim.answer import Answer, Call
+from controller.llmd.sim.answer import COLD, Answer, Call
 from controller.llmd.sim.fields import ApiError
 from controller.llmd.sim.shapes import Head, Usage
 
@@ -39,7 +39,7 @@ def response_body(
 def _usage(usage: Usage) -> dict[str, Any]:
     return {
         "input_tokens": usage.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
         "output_tokens": usage.completion_tokens,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
@@ -49,6 +49,8 @@ def _usage(usage: Usage) -> dict[str, Any]:
 def _items(head: Head, answer: Answer) -> list[dict[str, Any]]:
     if answer.calls:
         return [_call_item(call, "completed", call.arguments) for call in answer.calls]
+    if answer is COLD:
+        return []
     return [_message_item(head, "completed", [_text_part(answer.text)])]
 
 
@@ -94,8 +96,11 @@ class ResponseStream:
         delta = {"delta": self._answer.pieces[index], "logprobs": []}
         return opening + self._event("response.output_text.delta", where | delta)
 
-    def finished(self, _choice: int) -> bytes:
+    def finished(self, _choice: int, cold: bool = False) -> bytes:
         """Return the events that close the last item."""
+        if cold:
+            self._answer = COLD
+            return self._opened()
         if self._answer.calls:
             return self._close_call()
         text = self._answer.text
@@ -120,9 +125,12 @@ class ResponseStream:
         told = {"code": str(error.status), "message": error.message, "param": error.param}
         return self._event("error", told)
 
-    def _begin(self) -> bytes:
+    def _opened(self) -> bytes:
         begun = {"response": response_body(self._head, self._answer, None, "in_progress")}
-        events = self._event("response.created", begun) + self._event("response.in_progress", begun)
+        return self._event("response.created", begun) + self._event("response.in_progress", begun)
+
+    def _begin(self) -> bytes:
+        events = self._opened()
         if self._answer.calls:
             return events
         item = _message_item(self._head, "in_progress", [])

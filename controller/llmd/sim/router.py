@@ -27,6 +27,8 @@ from controller.llmd.sim.types import EngineLoad, Replica
 
 QUEUE_WEIGHT, KV_WEIGHT, PREFIX_WEIGHT = 2.0, 2.0, 3.0
 """Scorer weights of llm-d's shipped scheduling profile: queue, KV utilisation, prefix cache."""
+STALE_S = 0.2
+"""Metrics older than this count as saturated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,16 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Send it to replica `replica` now. `queue_s` is None when flow control did not handle it."""
+    """Send it to replica `replica` now. `queue_s` is None when flow control did not handle it.
+
+    `predicted`: the (TTFT, TPOT) in seconds that its predictor expects; None without the latency admitter.
+    """
 
     request_id: str
     replica: int
     priority: int
     queue_s: float | None
+    predicted: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,8 @@ class Router:
         self._scraped_at = -math.inf
         self._sent = [0] * len(replicas)
         self._evict_after = -math.inf
+        self._blind_since = math.inf
+        self._stale = False
 
     # --- the outside -----------------------------------------------------------------------------
 
@@ -144,6 +152,11 @@ class Router:
         """Take a replica out of the pool, or put it back."""
         self._ready[replica] = ready
 
+    def set_blind(self, now: float, *, blind: bool) -> None:
+        """Let the scrapes fail from now on, or succeed again."""
+        self._blind_since = min(self._blind_since, now) if blind else math.inf
+        self._stale = self._stale and blind
+
     def drain(self, now: float) -> list[Decision]:
         """Refuse all that waits: the picker shuts down."""
         decisions: list[Decision] = []
@@ -168,6 +181,8 @@ class Router:
         if config.saturation == "concurrency":
             flying = sum(self._in_flight_by_replica[index] for index in ready)
             return flying / (config.concurrency_threshold * len(ready))
+        if self._stale:
+            return 1.0
         return sum(
             max(
                 self._waiting(index) / config.queue_depth_threshold,
@@ -189,6 +204,11 @@ class Router:
     def ready_endpoints(self) -> int:
         """How many replicas can be picked."""
         return sum(self._ready)
+
+    @property
+    def stale_endpoints(self) -> int:
+        """How many replicas that can be picked have metrics too old to be trusted."""
+        return sum(self._ready) if self._stale else 0
 
     @property
     def in_flight(self) -> Sequence[int]:
@@ -267,7 +287,9 @@ class Router:
         self._order += 1
         self._in_flight_by_replica[replica] += 1
         self._sent[replica] += 1
-        return Dispatch(ask.request_id, replica, priority, queue_s)
+        predicts = self.config.latency_slo_admitter
+        predicted = self._replicas[replica].predict(ask.prompt_tokens) if predicts else None
+        return Dispatch(ask.request_id, replica, priority, queue_s, predicted)
 
     def _pick(self, ask: Ask, ready: list[int]) -> int:
         """Score as llm-d's default profile; among near equals the fewest requests in flight win."""
@@ -316,9 +338,13 @@ class Router:
         return Reject(item.request_id, status, reason, message, outcome, item.priority, queue_s)
 
     def _scrape(self, now: float) -> None:
-        if now >= self._scraped_at + self.config.metrics_interval_s:
+        if now < self._scraped_at + self.config.metrics_interval_s:
+            return
+        self._scraped_at = now
+        if now >= self._blind_since:
+            self._stale = now - self._blind_since > STALE_S
+        else:
             self._scraped = [replica.load() for replica in self._replicas]
-            self._scraped_at = now
             self._sent = [0] * len(self._replicas)
 
     def _waiting(self, index: int) -> int:

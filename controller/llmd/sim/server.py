@@ -8,23 +8,23 @@ for no credential, and must never be mistaken for a model.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
-from controller.llmd.sim.admin import changed_faults, shown
-from controller.llmd.sim.answer import count_prompt
 from controller.llmd.sim.anthropic_in import read_message
 from controller.llmd.sim.anthropic_out import error_object
 from controller.llmd.sim.cluster import Cluster
-from controller.llmd.sim.config import Faults, ModelConfig, SimConfig, SimConfigError
+from controller.llmd.sim.config import SimConfig
 from controller.llmd.sim.driver import Driver
-from controller.llmd.sim.exchange import IDENTITY, Exchange, Ids, fault_error
+from controller.llmd.sim.exchange import IDENTITY, Exchange, Ids, Site, fault_error
 from controller.llmd.sim.fields import ApiError, read_body
+from controller.llmd.sim.operations import Operations, json_response
+from controller.llmd.sim.pool import Pool
 from controller.llmd.sim.telemetry import Telemetry
 from controller.llmd.sim.text import digest, token_id, tokenize
 from controller.llmd.sim.wire import (
@@ -32,11 +32,10 @@ from controller.llmd.sim.wire import (
     read_chat,
     read_completion,
     read_embedding,
+    read_generate,
     read_response,
 )
 
-BODY_BYTES_MAX: Final = 20 * 1024 * 1024
-"""A million-token prompt is 4 MiB of text; a few images in base64 come to 20."""
 SHUTDOWN_S: Final = 0.5
 """Grace for open connections when the simulator stops: nobody's data is at stake."""
 
@@ -52,30 +51,22 @@ class SimServer:
         wall_s: Callable[[], float] | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.config = config
         self.cluster = Cluster(config, per_token=True)
-        self.telemetry = Telemetry(self.cluster, config.time_scale)
+        self.telemetry = Telemetry(self.cluster, config.time_scale, config.rank)
         self.driver = Driver(self.cluster, self.telemetry, config.time_scale, monotonic_s)
-        only = config.faults.model
-        self._faults = {
-            model.name: Faults() if only not in {"", model.name, *model.aliases} else config.faults
-            for model in config.models
-        }
-        self._ids = Ids(wall_s)
-        self._started = 0.0
+        self.site = Site(config, self.driver, Ids(wall_s))
+        self.operations = Operations(self.site, self.cluster)
 
     async def run(self, _app: web.Application) -> Any:
         """Hold the driver while the application runs."""
         self.driver.start()
-        self._started = asyncio.get_running_loop().time()
+        self.operations.start()
         yield
         self.driver.stop()
 
     async def drain(self, _app: web.Application) -> None:
         """Refuse what waits in the picker: it shuts down."""
         self.driver.drain()
-
-    # --- the model API ---------------------------------------------------------------------------
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/chat/completions."""
@@ -93,11 +84,24 @@ class SimServer:
         """POST /v1/messages, Anthropic's API."""
         return await self._generate(request, read_message)
 
+    async def generate(self, request: web.Request) -> web.StreamResponse:
+        """POST /inference/v1/generate, vLLM's own: token ids in and out; the first model unless named."""
+        first = self.site.config.models[0].name
+        return await self._generate(request, lambda data: read_generate({"model": first} | data))
+
     async def count_tokens(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/messages/count_tokens: how long the prompt of a message is."""
-        generation = read_message(read_body(await request.read()), counting=True)
-        prompt = count_prompt(self._model(generation.model), generation.prompts[0])
-        return _json({"input_tokens": prompt.tokens})
+        [ids] = await self._rendered(request, lambda data: read_message(data, counting=True))
+        return json_response({"input_tokens": len(ids)})
+
+    async def render_chat(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/chat/completions/render: the prompt in token ids, and no answer."""
+        [ids] = await self._rendered(request, read_chat)
+        return json_response({"token_ids": ids})
+
+    async def render_completion(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/completions/render: each prompt in token ids, and no answer."""
+        return json_response([{"token_ids": ids} for ids in await self._rendered(request, read_completion)])
 
     async def embeddings(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/embeddings."""
@@ -109,19 +113,21 @@ class SimServer:
     async def models(self, _request: web.Request) -> web.StreamResponse:
         """GET /v1/models."""
         cards = [
-            self._card(name, model) for model in self.config.models for name in (model.name, *model.aliases)
+            self._card(name, pool)
+            for pool in self.cluster.pools.values()
+            for name in (pool.config.name, *pool.config.aliases, *pool.loras)
         ]
-        return _json({"object": "list", "data": cards})
+        return json_response({"object": "list", "data": cards})
 
     async def model(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/models/{name}."""
         name = request.match_info["name"]
-        return _json(self._card(name, self._model(name)))
+        return json_response(self._card(name, self._pool(name)))
 
     async def tokenize(self, request: web.Request) -> web.StreamResponse:
         """POST /tokenize: text or messages in, count and token numbers out."""
         data = read_body(await request.read())
-        model = self._model(str(data.get("model") or self.config.models[0].name))
+        model = self._pool(str(data.get("model") or self.site.config.models[0].name)).config
         if "messages" in data:
             prompt = read_chat(data | {"model": model.name}).prompts[0]
             text = prompt if isinstance(prompt, str) else ""
@@ -136,41 +142,7 @@ class SimServer:
             "tokens": [token_id(token) for token in tokens],
         }
         answer["token_strs"] = tokens if data.get("return_token_strs") is True else None
-        return _json(answer)
-
-    # --- health, metrics, faults -----------------------------------------------------------------
-
-    async def health(self, _request: web.Request) -> web.StreamResponse:
-        """GET /health: the process answers."""
-        return web.Response()
-
-    async def ready(self, _request: web.Request) -> web.StreamResponse:
-        """GET /ready, /health/ready: 503 until the start-up time is over."""
-        elapsed = asyncio.get_running_loop().time() - self._started
-        return web.Response(status=200 if elapsed * self.config.time_scale >= self.config.startup_s else 503)
-
-    async def metrics(self, _request: web.Request) -> web.StreamResponse:
-        """GET /metrics: vLLM's and the endpoint picker's, on one page; 503 in a blackout."""
-        if any(faults.metrics_blackout for faults in self._faults.values()):
-            raise ApiError(503, "metrics blackout (injected)", kind="ServiceUnavailableError")
-        return web.Response(
-            body=self.driver.metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-        )
-
-    async def show_config(self, _request: web.Request) -> web.StreamResponse:
-        """GET /admin/config: the configuration and the faults in force."""
-        return _json(shown(self.config, self._faults))
-
-    async def change_config(self, request: web.Request) -> web.StreamResponse:
-        """POST /admin/config: change faults from now on; the answer is what is in force."""
-        try:
-            changes = changed_faults(self._faults, read_body(await request.read()))
-        except SimConfigError as error:
-            raise ApiError(400, str(error)) from error
-        for model, faults in changes.items():
-            self._faults[model] = faults
-            self.driver.set_faults(replace(faults, model=model))
-        return _json(shown(self.config, self._faults))
+        return json_response(answer)
 
     # --- the inside ------------------------------------------------------------------------------
 
@@ -182,34 +154,46 @@ class SimServer:
         exchange = self._exchange(request, generation.model, len(body))
         return await exchange.generate(generation)
 
+    async def _rendered(
+        self, request: web.Request, read: Callable[[dict[str, Any]], Generation]
+    ) -> list[list[int]]:
+        """Return the prompts of a body in token ids."""
+        generation = read(read_body(await request.read()))
+        self._pool(generation.model)
+        return [
+            [token_id(token) for token in tokenize(prompt)] if isinstance(prompt, str) else list(prompt)
+            for prompt in generation.prompts
+        ]
+
     def _exchange(self, request: web.Request, name: str, body_bytes: int) -> Exchange:
         """Begin an exchange with a model, past the failures that the caller asked for."""
         fault_error(request.headers)
-        exchange = Exchange(self.config, self.driver, self._ids, request, name, body_bytes)
-        exchange.model = self._model(exchange.target)
+        exchange = Exchange(self.site, request, name, body_bytes)
+        pool = self._pool(exchange.target)
+        exchange.model = pool.config
+        exchange.lora = exchange.target if exchange.target in pool.loras else ""
+        if not self.cluster.serves(name):  # a label of metrics must be one of a few
+            exchange.asked = "other"
         return exchange
 
-    def _model(self, name: str) -> ModelConfig:
+    def _pool(self, name: str) -> Pool:
         try:
-            return self.cluster.pool(name).config
+            return self.cluster.pool(name)
         except KeyError:
             message = f"The model `{name}` does not exist."
             raise ApiError(404, message, kind="NotFoundError", param="model") from None
 
-    def _card(self, name: str, model: ModelConfig) -> dict[str, Any]:
+    def _card(self, name: str, pool: Pool) -> dict[str, Any]:
+        lora = pool.loras.get(name)
         return {
             "id": name,
             "object": "model",
-            "created": self._ids.started,
+            "created": self.site.ids.started,
             "owned_by": "lumyn-sim",
-            "root": model.name,
-            "parent": None,
-            "max_model_len": model.engine.context_max,
+            "root": pool.config.name if lora is None else lora or name,
+            "parent": None if lora is None else pool.config.name,
+            "max_model_len": pool.config.engine.context_max,
         }
-
-
-def _json(data: Any) -> web.Response:
-    return web.Response(body=orjson.dumps(data), content_type="application/json")
 
 
 def _error_response(path: str, error: ApiError) -> web.Response:
@@ -260,7 +244,7 @@ def build_app(
         except ApiError as error:
             response = _error_response(request.path, error)
         except web.HTTPRequestEntityTooLarge:
-            too_large = ApiError(413, f"the request body is over {BODY_BYTES_MAX} bytes")
+            too_large = ApiError(413, f"the request body is over {config.body_mb_max} MiB")
             response = _error_response(request.path, too_large)
         except web.HTTPException as error:
             kind = "NotFoundError" if error.status == 404 else "BadRequestError"
@@ -269,25 +253,41 @@ def build_app(
             response.headers.update(identity)
         return response
 
-    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[shape])
+    app = web.Application(client_max_size=config.body_mb_max * 1024 * 1024, middlewares=[shape])
     app.cleanup_ctx.append(server.run)
     app.on_shutdown.append(server.drain)
-    app.router.add_post("/v1/chat/completions", server.chat)
-    app.router.add_post("/v1/completions", server.completions)
-    app.router.add_post("/v1/responses", server.responses)
-    app.router.add_post("/v1/messages", server.messages)
-    app.router.add_post("/v1/messages/count_tokens", server.count_tokens)
-    app.router.add_post("/v1/embeddings", server.embeddings)
-    app.router.add_get("/v1/models", server.models)
-    app.router.add_get("/v1/models/{name:.+}", server.model)
-    app.router.add_post("/tokenize", server.tokenize)
-    app.router.add_get("/health", server.health)
-    app.router.add_get("/ready", server.ready)
-    app.router.add_get("/health/ready", server.ready)
-    app.router.add_get("/metrics", server.metrics)
-    app.router.add_get("/admin/config", server.show_config)
-    app.router.add_post("/admin/config", server.change_config)
+    app.add_routes(_routes(server, server.operations))
     return app
+
+
+def _routes(server: SimServer, operations: Operations) -> list[web.RouteDef]:
+    """Return every path, as vLLM and llm-d-inference-sim have them."""
+    return [
+        web.post("/v1/chat/completions", server.chat),
+        web.post("/v1/chat/completions/render", server.render_chat),
+        web.post("/v1/completions", server.completions),
+        web.post("/v1/completions/render", server.render_completion),
+        web.post("/v1/responses", server.responses),
+        web.post("/v1/messages", server.messages),
+        web.post("/v1/messages/count_tokens", server.count_tokens),
+        web.post("/v1/embeddings", server.embeddings),
+        web.post("/inference/v1/generate", server.generate),
+        web.get("/v1/models", server.models),
+        web.get("/v1/models/{name:.+}", server.model),
+        web.post("/v1/load_lora_adapter", operations.load_lora),
+        web.post("/v1/unload_lora_adapter", operations.unload_lora),
+        web.post("/tokenize", server.tokenize),
+        web.get("/health", operations.health),
+        web.get("/ready", operations.ready),
+        web.get("/health/ready", operations.ready),
+        web.get("/metrics", operations.metrics),
+        web.get("/admin/config", operations.show_config),
+        web.post("/admin/config", operations.change_config),
+        web.post("/fake_metrics", operations.change_fake_metrics),
+        web.post("/sleep", operations.sleep),
+        web.post("/wake_up", operations.wake_up),
+        web.get("/is_sleeping", operations.is_sleeping),
+    ]
 
 
 class EmbeddedSim:
@@ -313,7 +313,9 @@ class EmbeddedSim:
         assert self._server is not None, "the simulator is not started"
         return self._server.driver
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
+    async def start(
+        self, host: str = "127.0.0.1", port: int = 0, ssl_context: ssl.SSLContext | None = None
+    ) -> str:
         """Listen and return the base URL, without a path; port 0 takes a free one. Raise OSError."""
         self._server = SimServer(self._config, *self._clocks)
         app = build_app(self._config, server=self._server)
@@ -321,12 +323,13 @@ class EmbeddedSim:
         await runner.setup()
         self._runner = runner
         try:
-            await web.TCPSite(runner, host, port, backlog=1024).start()
+            await web.TCPSite(runner, host, port, backlog=1024, ssl_context=ssl_context).start()
         except OSError:
             await self.stop()
             raise
         bound = runner.addresses[0]
-        return f"http://[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"http://{bound[0]}:{bound[1]}"
+        address = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        return f"{'https' if ssl_context else 'http'}://{address}:{bound[1]}"
 
     async def stop(self) -> None:
         """Stop listening and cut what is open; harmless when not started."""

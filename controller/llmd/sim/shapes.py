@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from controller.llmd.sim.answer import Answer
+from controller.llmd.sim.answer import COLD, Answer
 from controller.llmd.sim.fields import ApiError
 
 DONE: Final = b"data: [DONE]\n\n"
@@ -29,11 +29,15 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one request, over all choices."""
+    """Token counts of one request, over all choices, and vLLM's per-request metrics when they are told.
+
+    Empty metrics are told as null: an answer with several choices has none.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
+    metrics: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the usage object of chat completions and completions."""
@@ -44,6 +48,11 @@ class Usage:
             "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
         }
 
+    def told(self) -> dict[str, Any]:
+        """Return what a whole body or the last chunk says of the request."""
+        metrics = {} if self.metrics is None else {"metrics": self.metrics or None}
+        return {"usage": self.as_json()} | metrics
+
 
 class StreamShape(Protocol):
     """One streamed answer. Calls come in the order of generation."""
@@ -52,8 +61,8 @@ class StreamShape(Protocol):
         """Return the events of the next token of a choice."""
         ...
 
-    def finished(self, choice: int) -> bytes:
-        """Return the events of the end of a choice."""
+    def finished(self, choice: int, cold: bool = False) -> bytes:
+        """Return the events of the end of a choice; `cold`: without a token, too little was cached."""
         ...
 
     def end(self, usage: Usage) -> bytes:
@@ -111,15 +120,16 @@ class ChatStream:
             return first + self._before[choice] + json_text(piece or "") + self._after
         return first + self._call_chunk(choice, call, piece)
 
-    def finished(self, choice: int) -> bytes:
+    def finished(self, choice: int, cold: bool = False) -> bytes:
         """Return the chunk with the finish reason."""
-        return self._chunk(choice, {}, self._answers[choice].finish_reason)
+        reason = COLD.finish_reason if cold else self._answers[choice].finish_reason
+        return self._chunk(choice, {}, reason)
 
     def end(self, usage: Usage) -> bytes:
         """Return the usage chunk, when asked for, and the end mark."""
         if not self._include_usage:
             return DONE
-        return sse(self._base() | {"choices": [], "usage": usage.as_json()}) + DONE
+        return sse(self._base() | {"choices": []} | usage.told()) + DONE
 
     def broken(self, error: ApiError) -> bytes:
         """Return the error object as an event."""
@@ -173,15 +183,16 @@ class CompletionStream:
         echo = self._echoes[choice] if not index else ""
         return self._chunk(choice, echo + self._answers[choice].pieces[index], None)
 
-    def finished(self, choice: int) -> bytes:
+    def finished(self, choice: int, cold: bool = False) -> bytes:
         """Return the chunk with the finish reason."""
-        return self._chunk(choice, "", self._answers[choice].finish_reason)
+        reason = COLD.finish_reason if cold else self._answers[choice].finish_reason
+        return self._chunk(choice, "", reason)
 
     def end(self, usage: Usage) -> bytes:
         """Return the usage chunk, when asked for, and the end mark."""
         if not self._include_usage:
             return DONE
-        return sse(self._base() | {"choices": [], "usage": usage.as_json()}) + DONE
+        return sse(self._base() | {"choices": []} | usage.told()) + DONE
 
     def broken(self, error: ApiError) -> bytes:
         """Return the error object as an event."""
@@ -224,8 +235,7 @@ def chat_body(head: Head, answers: Sequence[Answer], usage: Usage) -> dict[str, 
         "created": head.created,
         "model": head.model,
         "choices": choices,
-        "usage": usage.as_json(),
-    }
+    } | usage.told()
 
 
 def completion_body(
@@ -246,5 +256,4 @@ def completion_body(
             }
             for index, (answer, echo) in enumerate(zip(answers, echoes, strict=True))
         ],
-        "usage": usage.as_json(),
-    }
+    } | usage.told()

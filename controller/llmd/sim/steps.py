@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from controller.llmd.sim.config import StepModel
+from controller.llmd.sim.engine_config import StepModel
 
 
 def step_ms(

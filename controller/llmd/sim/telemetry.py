@@ -1,89 +1,54 @@
 """The metrics of vLLM and of the llm-d endpoint picker, counted from a cluster's events. Pure.
 
-Names, types and units are those of llm-d.md section B: `vllm:*` with `model_name` and `engine` (the number
-of the replica), `llm_d_epp_*` for the picker. Real replicas and the picker have a page each; here one page
-carries all. Durations are seconds of the client's clock: simulated seconds over the time scale.
+Names, types and units are those of `metric_names.py`. Real replicas and the picker have a page each; here one
+page carries all. Durations are seconds of the client's clock: simulated seconds over the time scale.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from controller.llmd.sim.cluster import Cluster
-from controller.llmd.sim.exposition import Family, exposition
-from controller.llmd.sim.types import Dispatched, Dropped, Event, Finished, FirstToken, Tokens
+from controller.llmd.sim.exposition import exposition
+from controller.llmd.sim.fake_metrics import FakeMetrics
+from controller.llmd.sim.intent import DEFAULT_FLOW, LlmdIntent
+from controller.llmd.sim.metric_names import picker_families, vllm_families
+from controller.llmd.sim.pool import Pool
+from controller.llmd.sim.types import NO_INTENT, Dispatched, Dropped, Event, Finished, FirstToken, Tokens
 
 FAIRNESS_LABELS_MAX: Final = 1000
 """Distinct fairness ids that get a series of their own; the rest are `other`, as in the real picker."""
 
-_TTFT: Final = (
-    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0),
-    *(80.0, 160.0, 640.0, 2560.0),
-)
-_ITL: Final = (
-    *(
-        0.01,
-        0.025,
-        0.05,
-        0.075,
-        0.1,
-        0.15,
-        0.2,
-        0.3,
-        0.4,
-        0.5,
-        0.75,
-        1.0,
-        2.5,
-        5.0,
-        7.5,
-        10.0,
-        20.0,
-        40.0,
-        80.0,
-    ),
-)
-_LATENCY: Final = (
-    *(
-        0.3,
-        0.5,
-        0.8,
-        1.0,
-        1.5,
-        2.0,
-        2.5,
-        5.0,
-        10.0,
-        15.0,
-        20.0,
-        30.0,
-        40.0,
-        50.0,
-        60.0,
-        120.0,
-        240.0,
-        480.0,
-        960.0,
-    ),
-)
-_COUNTS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000)
-_STEP: Final = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
-_QUEUE: Final = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What telemetry must know of a request that begins.
+
+    `model` is the pool's name, `asked` and `target` the names before and after the picker's rewrite;
+    `finish_reasons` tell how each of its parts will end.
+    """
+
+    model: str
+    prompt_tokens: int
+    max_tokens: int
+    finish_reasons: Sequence[str]
+    asked: str = ""
+    target: str = ""
+    intent: LlmdIntent = NO_INTENT
 
 
 @dataclass(slots=True)
 class _Open:
     """What is known of a request in flight."""
 
-    model: str
+    arrival: Arrival
     arrived_at_s: float
-    prompt_tokens: int
-    max_tokens: int
-    finish_reasons: Sequence[str]
     replica: int = 0
     picker: tuple[str, str, str, str] | None = None
+    predicted: bool = False
     first_token_at_s: float = -1.0
     left: int = 1
 
@@ -91,24 +56,20 @@ class _Open:
 class Telemetry:
     """Counts events; `render` adds the gauges of the moment."""
 
-    def __init__(self, cluster: Cluster, time_scale: float) -> None:
+    def __init__(self, cluster: Cluster, time_scale: float, rank: int = 0) -> None:
         self._cluster = cluster
         self._scale = time_scale
+        self._rank = rank
         self._open: dict[str, _Open] = {}
         self._fairness: set[str] = set()
-        self._families: dict[str, Family] = {}
-        self._declare_vllm()
-        self._declare_picker()
+        self._context_max = max(pool.config.engine.context_max for pool in cluster.pools.values())
+        self._families = vllm_families(self._context_max) | picker_families(self._context_max)
 
     # --- what happens ----------------------------------------------------------------------------
 
-    def submitted(
-        self, request_id: str, model: str, now: float, tokens: tuple[int, int], finish_reasons: Sequence[str]
-    ) -> None:
-        """A request arrived: its (prompt tokens, max tokens) and how each of its parts will end."""
-        self._open[request_id] = _Open(
-            model, now, tokens[0], tokens[1], finish_reasons, left=max(len(finish_reasons), 1)
-        )
+    def submitted(self, request_id: str, arrival: Arrival, now: float) -> None:
+        """A request arrived."""
+        self._open[request_id] = _Open(arrival, now, left=max(len(arrival.finish_reasons), 1))
 
     def cancelled(self, request_id: str, *, queued: bool) -> None:
         """The client went away."""
@@ -118,7 +79,7 @@ class Telemetry:
         if known.picker is not None:
             self._families["llm_d_epp_request_running"].add(known.picker, -1)
         if queued:
-            self._queue_outcome(known.model, "EvictedContextCancelled", 0.0)
+            self._queue_outcome(known.arrival.model, "EvictedContextCancelled", 0.0)
         else:
             self._families["vllm:request_success_total"].add((*self._engine(known), "abort"))
 
@@ -138,11 +99,21 @@ class Telemetry:
             case _:
                 pass  # preemptions are counted by the engine itself
 
-    def render(self) -> bytes:
-        """Return the metrics page."""
+    def render(self, wall_s: float = 0.0, fake: tuple[FakeMetrics, float] | None = None) -> bytes:
+        """Return the metrics page; `wall_s` dates what is dated.
+
+        `fake`, with the seconds since they are told, stand for all that vLLM says; the picker's are real.
+        """
         for pool in self._cluster.pools.values():
-            self._gauges(pool.config.name)
-        return exposition(self._families)
+            self._engine_gauges(pool, wall_s)
+            self._pool_gauges(pool)
+            self._queue_gauges(pool)
+        families = dict(self._families)
+        if fake is not None:
+            metrics, elapsed_s = fake
+            models = list(self._cluster.pools)
+            families |= metrics.families(models, str(self._rank), (elapsed_s, wall_s), self._context_max)
+        return exposition(families)
 
     # --- the inside ------------------------------------------------------------------------------
 
@@ -155,7 +126,7 @@ class Telemetry:
         return self._open.get(root), int(part) if part.isdigit() else 0
 
     def _engine(self, known: _Open) -> tuple[str, str]:
-        return known.model, str(known.replica)
+        return known.arrival.model, str(self._rank + known.replica)
 
     def _tokens(self, event: Tokens) -> None:
         count = len(event.request_ids)
@@ -169,7 +140,15 @@ class Telemetry:
         families = self._families
         families["vllm:generation_tokens_total"].add(labels, count)
         families["vllm:inter_token_latency_seconds"].observe(labels, gap, count)
+        families["vllm:time_per_output_token_seconds"].observe(labels, gap, count)
         families["vllm:iteration_tokens_total"].observe(labels, count + event.prefill_tokens)
+        for picker, times in Counter(map(self._picker_of, event.request_ids)).items():
+            if picker is not None:
+                families["llm_d_epp_request_streaming_itl_seconds"].observe(picker, gap, times)
+
+    def _picker_of(self, request_id: str) -> tuple[str, str, str, str] | None:
+        known, _ = self._find(request_id)
+        return known.picker if known is not None else None
 
     def _first_token(self, event: FirstToken) -> None:
         known, _ = self._find(event.request_id)
@@ -183,16 +162,25 @@ class Telemetry:
         if known.first_token_at_s < 0:
             known.first_token_at_s = event.at_s
             if known.picker is not None:
-                waited = (event.at_s - known.arrived_at_s) / self._scale
-                self._families["llm_d_epp_request_ttft_seconds"].observe(known.picker, waited)
+                waited = event.at_s - known.arrived_at_s
+                self._families["llm_d_epp_request_ttft_seconds"].observe(known.picker, waited / self._scale)
                 self._families["llm_d_epp_request_cached_tokens"].observe(known.picker, event.cached_tokens)
+                self._violation(known, "ttft", waited, known.arrival.intent.ttft_ms)
+
+    def _violation(self, known: _Open, kind: str, took_s: float, objective_ms: int | None) -> None:
+        """Count an objective that a predicted request did not keep."""
+        if known.predicted and known.picker and objective_ms is not None and took_s * 1000 > objective_ms:
+            self._families["llm_d_epp_request_slo_violation_total"].add((*known.picker[:2], kind))
 
     def _finished(self, event: Finished) -> None:
         known, part = self._find(event.request_id)
         if known is None:
             return
         labels, families, scale = self._engine(known), self._families, self._scale
-        reason = known.finish_reasons[part] if part < len(known.finish_reasons) else "stop"
+        reasons = known.arrival.finish_reasons
+        reason = reasons[part] if part < len(reasons) else "stop"
+        if event.cold:
+            reason = "cache_threshold"
         families["vllm:request_success_total"].add((*labels, "stop" if reason == "tool_calls" else reason))
         families["vllm:prompt_tokens_total"].add(labels, event.prompt_tokens)
         decode = (event.at_s - event.first_token_at_s) / scale
@@ -204,7 +192,8 @@ class Telemetry:
             ("request_inference_time_seconds", (event.at_s - event.scheduled_at_s) / scale),
             ("request_prompt_tokens", event.prompt_tokens),
             ("request_generation_tokens", event.output_tokens),
-            ("request_params_max_tokens", known.max_tokens),
+            ("request_max_num_generation_tokens", event.output_tokens),
+            ("request_params_max_tokens", known.arrival.max_tokens),
         ):
             families[f"vllm:{name}"].observe(labels, value)
         if event.output_tokens > 1:
@@ -212,6 +201,7 @@ class Telemetry:
             families["vllm:request_time_per_output_token_seconds"].observe(labels, per_token)
             if known.picker is not None:
                 families["llm_d_epp_request_streaming_tpot_seconds"].observe(known.picker, per_token)
+                self._violation(known, "tpot", per_token * scale, known.arrival.intent.tpot_ms)
         known.left -= 1
         if known.picker is not None:
             families["llm_d_epp_request_output_tokens"].observe(known.picker, event.output_tokens)
@@ -236,25 +226,30 @@ class Telemetry:
             fairness = "other"
         self._fairness.add(fairness)
         known.replica = event.replica
-        known.picker = (event.model, known.model, fairness, str(event.priority))
+        known.picker = (*_names(known.arrival), fairness, str(event.priority))
         families = self._families
         families["llm_d_epp_request_total"].add(known.picker)
         families["llm_d_epp_request_running"].add(known.picker)
-        families["llm_d_epp_request_input_tokens"].observe(known.picker, known.prompt_tokens)
+        families["llm_d_epp_request_input_tokens"].observe(known.picker, known.arrival.prompt_tokens)
         if event.queue_s is not None:
-            self._queue_outcome(known.model, "Dispatched", event.queue_s)
+            self._queue_outcome(event.model, "Dispatched", event.queue_s)
+        if event.predicted is not None:
+            known.predicted = True
+            for name, seconds in zip(("ttft", "tpot"), event.predicted, strict=True):
+                family = families[f"llm_d_epp_request_predicted_{name}_seconds"]
+                family.observe(known.picker[:2], seconds / self._scale)
 
     def _dropped(self, event: Dropped) -> None:
         known = self._open.pop(event.request_id, None)
         if known is None:
             return
-        labels = known.picker or (event.model, known.model, "default-flow", str(event.priority))
+        labels = known.picker or (*_names(known.arrival), DEFAULT_FLOW, str(event.priority))
         if known.picker is not None:
             self._families["llm_d_epp_request_running"].add(known.picker, -1)
         code = event.reason or str(event.status)
         self._families["llm_d_epp_request_error_total"].add((*labels, code))
         if event.kind == "router" and event.reason is not None and not event.evicted:
-            self._queue_outcome(known.model, event.outcome, event.queue_s)
+            self._queue_outcome(event.model, event.outcome, event.queue_s)
         if event.kind == "engine":
             self._families["vllm:admission_rejections_total"].add((*self._engine(known), "queue_full"))
 
@@ -264,37 +259,47 @@ class Telemetry:
             (model, outcome), queue_s / self._scale
         )
 
-    def _gauges(self, model: str) -> None:
-        pool = self._cluster.pools[model]
-        signals, families = pool.signals(), self._families
-        for index, load in enumerate(signals.replicas):
-            labels = (model, str(index))
+    def _engine_gauges(self, pool: Pool, wall_s: float) -> None:
+        model, engine, families = pool.config.name, pool.config.engine, self._families
+        families["vllm:lora_requests_info"].clear_where(model)
+        for index, replica in enumerate(pool.replicas):
+            load = replica.load()
+            labels = (model, str(self._rank + index))
             for name, value in (
-                ("vllm:num_requests_running", load.running),
-                ("vllm:num_requests_waiting", load.waiting),
-                ("vllm:kv_cache_usage_perc", load.kv_usage),
-                ("vllm:gpu_cache_usage_perc", load.kv_usage),
-                ("vllm:num_preemptions_total", load.preemptions),
-                ("vllm:prefix_cache_queries_total", load.prefix_queries),
-                ("vllm:prefix_cache_hits_total", load.prefix_hits),
+                ("num_requests_running", load.running),
+                ("num_requests_waiting", load.waiting),
+                ("kv_cache_usage_perc", load.kv_usage),
+                ("gpu_cache_usage_perc", load.kv_usage),
+                ("num_preemptions_total", load.preemptions),
+                ("prefix_cache_queries_total", load.prefix_queries),
+                ("prefix_cache_hits_total", load.prefix_hits),
             ):
-                families[name].set(labels, value)
-            engine = pool.config.engine
+                families[f"vllm:{name}"].set(labels, value)
             sizes = (str(engine.block_tokens), str(engine.kv_blocks))
             families["vllm:cache_config_info"].set((*labels, *sizes), 1)
             families["llm_d_epp_per_endpoint_queue_size"].set((model, f"{model}-{index}"), load.waiting)
-        count = max(len(signals.replicas), 1)
-        stage = (model, "effective")
-        families["llm_d_epp_flow_control_pool_saturation"].set(stage, min(signals.saturation, 1e6))
-        families["llm_d_epp_average_kv_cache_utilization"].set((model,), signals.kv_usage)
-        families["llm_d_epp_average_queue_size"].set((model,), signals.waiting / count)
-        families["llm_d_epp_average_running_requests"].set((model,), signals.running / count)
-        families["llm_d_epp_ready_endpoints"].set((model,), pool.router.ready_endpoints)
-        families["llm_d_epp_inflight_requests"].set((model,), signals.in_flight)
-        self._queue_gauges(model)
+            if pool.loras:
+                running, waiting = (",".join(names) for names in replica.loras())
+                lora = (str(engine.max_loras), waiting, running)
+                families["vllm:lora_requests_info"].set((*labels, *lora), wall_s)
 
-    def _queue_gauges(self, model: str) -> None:
-        router = self._cluster.pools[model].router
+    def _pool_gauges(self, pool: Pool) -> None:
+        signals, model = pool.signals(), pool.config.name
+        count = max(len(signals.replicas), 1)
+        for name, labels, value in (
+            ("flow_control_pool_saturation", (model, "effective"), min(signals.saturation, 1e6)),
+            ("flow_control_stale_endpoints", (model,), pool.router.stale_endpoints),
+            ("average_kv_cache_utilization", (model,), signals.kv_usage),
+            ("average_queue_size", (model,), signals.waiting / count),
+            ("average_running_requests", (model,), signals.running / count),
+            ("ready_endpoints", (model,), pool.router.ready_endpoints),
+            ("inflight_requests", (model,), signals.in_flight),
+            ("inflight_tokens", (model,), pool.in_flight_tokens()),
+        ):
+            self._families[f"llm_d_epp_{name}"].set(labels, value)
+
+    def _queue_gauges(self, pool: Pool) -> None:
+        router, model = pool.router, pool.config.name
         size = self._families["llm_d_epp_flow_control_queue_size"]
         used = self._families["llm_d_epp_flow_control_capacity_utilization_requests"]
         size.clear_where(model)
@@ -304,93 +309,11 @@ class Telemetry:
             size.add((model, fairness if fairness in self._fairness else "other", str(priority)), count)
             bands[priority] = bands.get(priority, 0) + count
         if not bands:
-            size.set((model, "default-flow", "0"), 0)
+            size.set((model, DEFAULT_FLOW, "0"), 0)
         for priority, count in bands.items():
             used.set((model, str(priority)), count / router.config.band_requests_max)
 
-    def _declare_vllm(self) -> None:
-        labels = ("model_name", "engine")
-        for name, text in (
-            ("num_requests_running", "Number of requests in model execution batches."),
-            ("num_requests_waiting", "Number of requests waiting to be processed."),
-            ("kv_cache_usage_perc", "KV-cache usage. 1 means 100 percent usage."),
-            ("gpu_cache_usage_perc", "KV-cache usage, under its older name."),
-        ):
-            self._declare(Family(f"vllm:{name}", "gauge", text, labels))
-        info = (*labels, "block_size", "num_gpu_blocks")
-        self._declare(Family("vllm:cache_config_info", "gauge", "The cache's configuration.", info))
-        for name, text in (
-            ("prompt_tokens_total", "Number of prefill tokens processed."),
-            ("generation_tokens_total", "Number of generation tokens processed."),
-            ("num_preemptions_total", "Cumulative number of preemptions."),
-            ("prefix_cache_queries_total", "Prefix cache queries, in tokens."),
-            ("prefix_cache_hits_total", "Prefix cache hits, in tokens."),
-        ):
-            self._declare(Family(f"vllm:{name}", "counter", text, labels))
-        self._declare(
-            Family(
-                "vllm:request_success_total",
-                "counter",
-                "Requests by how they ended.",
-                (*labels, "finished_reason"),
-            )
-        )
-        self._declare(
-            Family("vllm:admission_rejections_total", "counter", "Requests refused.", (*labels, "reason"))
-        )
-        for name, bounds in (
-            ("time_to_first_token_seconds", _TTFT),
-            ("inter_token_latency_seconds", _ITL),
-            ("request_time_per_output_token_seconds", _ITL),
-            ("e2e_request_latency_seconds", _LATENCY),
-            ("request_queue_time_seconds", _LATENCY),
-            ("request_prefill_time_seconds", _LATENCY),
-            ("request_decode_time_seconds", _LATENCY),
-            ("request_inference_time_seconds", _LATENCY),
-            ("request_prompt_tokens", _COUNTS),
-            ("request_generation_tokens", _COUNTS),
-            ("request_params_max_tokens", _COUNTS),
-            ("iteration_tokens_total", _STEP),
-        ):
-            text = f"Histogram of {name.removesuffix('_seconds').replace('_', ' ')}."
-            self._declare(Family(f"vllm:{name}", "histogram", text, labels, bounds))
 
-    def _declare_picker(self) -> None:
-        request = ("model_name", "target_model_name", "fairness_id", "priority")
-        pool = ("inference_pool",)
-        outcome = ("inference_pool", "outcome")
-        self._declare(Family("llm_d_epp_request_total", "counter", "Requests of the picker.", request))
-        errors = (*request, "error_code")
-        self._declare(Family("llm_d_epp_request_error_total", "counter", "Requests refused or cut.", errors))
-        for name, bounds in (
-            ("request_duration_seconds", _LATENCY),
-            ("request_ttft_seconds", _TTFT),
-            ("request_streaming_tpot_seconds", _ITL),
-            ("request_ntpot_seconds", _ITL),
-            ("request_input_tokens", _COUNTS),
-            ("request_output_tokens", _COUNTS),
-            ("request_cached_tokens", _COUNTS),
-        ):
-            self._declare(
-                Family(f"llm_d_epp_{name}", "histogram", "Of the picker's requests.", request, bounds)
-            )
-        gauges: dict[str, tuple[str, ...]] = {
-            "request_running": request,
-            "average_kv_cache_utilization": ("name",),
-            "average_queue_size": ("name",),
-            "average_running_requests": ("name",),
-            "ready_endpoints": ("name",),
-            "per_endpoint_queue_size": ("name", "model_server_endpoint"),
-            "inflight_requests": pool,
-            "flow_control_pool_saturation": ("inference_pool", "stage"),
-            "flow_control_queue_size": ("inference_pool", "fairness_id", "priority"),
-            "flow_control_capacity_utilization_requests": ("inference_pool", "priority"),
-        }
-        for name, names in gauges.items():
-            self._declare(Family(f"llm_d_epp_{name}", "gauge", "Of the pool, now.", names))
-        self._declare(Family("llm_d_epp_flow_control_requests_total", "counter", "By outcome.", outcome))
-        name = "llm_d_epp_flow_control_request_queue_duration_seconds"
-        self._declare(Family(name, "histogram", "Time in flow control.", outcome, _QUEUE))
-
-    def _declare(self, family: Family) -> None:
-        self._families[family.name] = family
+def _names(arrival: Arrival) -> tuple[str, str]:
+    """Return the names asked for and served, as the picker labels them."""
+    return arrival.asked or arrival.model, arrival.target or arrival.model

@@ -17,7 +17,7 @@ from typing import Final
 from zlib import crc32
 
 from controller.llmd.sim.config import Lengths
-from controller.llmd.sim.draws import integer, uniform
+from controller.llmd.sim.draws import integer, normal, uniform
 
 _TOKEN: Final = re.compile(r"\x02[^\x03]{0,64}\x03| ?\w{1,7}|\s|[^\w\s]")
 _SENTENCES: Final = 600
@@ -39,8 +39,12 @@ _AZURE_CONV_OUTPUT: Final = (
 )
 """Output tokens of the Azure 2023 conversation trace (CC-BY, Splitwise ISCA'24) at `_QUANTILES`."""
 _SIM_BUCKETS: Final = (0.20, 0.30, 0.20, 0.05, 0.10, 0.15)
-"""llm-d-inference-sim's histogram of answer lengths over six equal parts of `max_tokens`."""
+"""How often llm-d-inference-sim takes each bucket of answer lengths."""
+_SIM_BUCKET, _SIM_FLEX = 20, 3
+"""Tokens of a bucket, and the bucket that takes what is left of a larger bound."""
 _SIM_MEAN, _SIM_DEVIATION = 40.0, 20.0
+_SIM_ATTEMPTS: Final = 64
+"""Lengths out of bounds are drawn anew; one in forty is."""
 
 
 def tokenize(text: str) -> list[str]:
@@ -96,20 +100,44 @@ def block_hashes(tokens: Sequence[str], block_tokens: int, salt: str = "") -> tu
     return BlockChain.begin(block_tokens, salt).then(tokens).hashes
 
 
-def answer_length(seed: int, key: str, lengths: Lengths, max_tokens: int | None) -> int:
-    """Return how many tokens an answer would like to have; it may be above `max_tokens`, and is then cut."""
-    draw = uniform(seed, "length", key)
+def answer_length(seed: int, key: str, lengths: Lengths, max_tokens: int | None, room: int) -> int:
+    """Return how many tokens an answer would like to have; it may be above `room`, and is then cut."""
     if lengths == "azure-conv":
-        return _azure(draw)
-    if max_tokens is None:
-        spread = sum(uniform(seed, f"length-{index}", key) for index in range(12)) - 6  # about normal
-        return max(1, round(_SIM_MEAN + _SIM_DEVIATION * spread))
-    for index, share in enumerate(_SIM_BUCKETS):
-        if draw < share or index == len(_SIM_BUCKETS) - 1:
-            within = min(draw / share, 1.0)
-            return max(1, round(max_tokens * (index + within) / len(_SIM_BUCKETS)))
-        draw -= share
-    return max_tokens
+        return _azure(uniform(seed, "length", key))
+    if max_tokens is not None:
+        length = _sim_histogram(seed, key, max_tokens)
+        return length + (length == max_tokens)  # that one was ended by its bound
+    for attempt in range(_SIM_ATTEMPTS):
+        length = round(_SIM_MEAN + _SIM_DEVIATION * normal(seed, "length", f"{key}/{attempt}"))
+        if 1 <= length <= room:
+            return length
+    return room + 1
+
+
+def _sim_histogram(seed: int, key: str, max_tokens: int) -> int:
+    """Return a length as llm-d-inference-sim draws it for a bound (`histogram_helper.go` of v0.10.2).
+
+    Six buckets: the last is the bound alone; the others have equal sizes up to a bound of 101, and above it
+    20 tokens each, but for the fourth, which takes the rest.
+    """
+    draw = uniform(seed, "length", key)
+    if max_tokens <= len(_SIM_BUCKETS):
+        return 1 + int(draw * max_tokens)
+    bucket, below = 0, 0.0
+    while bucket < len(_SIM_BUCKETS) - 1 and draw > below + _SIM_BUCKETS[bucket]:
+        below += _SIM_BUCKETS[bucket]
+        bucket += 1
+    if bucket == len(_SIM_BUCKETS) - 1:
+        return max_tokens
+    edges = len(_SIM_BUCKETS) - 1
+    if max_tokens <= _SIM_BUCKET * edges + 1:
+        size = (max_tokens - 1) / edges
+        start, end = int(size * bucket) + 1, int(size * (bucket + 1))
+    else:
+        stretch = max_tokens - _SIM_BUCKET * edges
+        start = _SIM_BUCKET * bucket + 1 + (stretch if bucket > _SIM_FLEX else 0)
+        end = _SIM_BUCKET * (bucket + 1) + (stretch if bucket >= _SIM_FLEX else 0)
+    return start + int(uniform(seed, "length-in-bucket", key) * (end - start + 1))
 
 
 def _azure(draw: float) -> int:

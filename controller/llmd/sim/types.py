@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from controller.llmd.sim.engine_config import CompatLatency, KvTransfer
 from controller.llmd.sim.intent import LlmdIntent
 
 NO_INTENT: Final = LlmdIntent()
@@ -23,7 +24,9 @@ class EngineRequest:
     vLLM: lower is earlier, read only under priority scheduling. `prefix` holds the chained hashes of the
     prompt's leading full blocks; empty means that nothing is shared. `answer_blocks` goes on from there with
     the hashes of the full blocks that the answer completes: a later prompt that contains it finds them.
-    `hangs`: a fault, no token follows the first one and the place is held until `cancel`.
+    `hangs`: a fault, no token follows the first one and the place is held until `cancel`. `lora` names the
+    adapter, `remote_prefill` says that the prompt's cache comes from another replica, and with `hit_rate_min`
+    a prompt of which a smaller share is cached here ends at once, without a token.
     """
 
     request_id: str
@@ -33,6 +36,9 @@ class EngineRequest:
     prefix: Sequence[int] = ()
     hangs: bool = False
     answer_blocks: Sequence[int] = ()
+    lora: str = ""
+    remote_prefill: bool = False
+    hit_rate_min: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,10 @@ class Preempted:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """All tokens exist. `first_token_at_s` is the end of the prompt for pooling requests."""
+    """All tokens exist. `first_token_at_s` is the end of the prompt for pooling requests.
+
+    `cold`: nothing was computed, because too little of the prompt was cached (`hit_rate_min`).
+    """
 
     request_id: str
     at_s: float
@@ -81,6 +90,7 @@ class Finished:
     output_tokens: int
     cached_tokens: int
     preemptions: int
+    cold: bool = False
 
 
 EngineEvent = FirstToken | Tokens | Preempted | Finished
@@ -118,7 +128,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class SimRequest:
-    """One request to a pool. `intent` is what the picker reads; `priority` is vLLM's, lower is earlier."""
+    """One request to a pool. `intent` is what the picker reads; `priority` is vLLM's, lower is earlier.
+
+    The rest is as in `EngineRequest`.
+    """
 
     request_id: str
     model: str
@@ -130,11 +143,17 @@ class SimRequest:
     body_bytes: int = 0
     extra_parts: tuple[Part, ...] = ()
     answer_blocks: Sequence[int] = ()
+    lora: str = ""
+    remote_prefill: bool = False
+    hit_rate_min: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """The picker sent it to a replica. `queue_s`: time in flow control; None when that is off."""
+    """The picker sent it to a replica. `queue_s`: time in flow control; None when that is off.
+
+    `predicted`: the (TTFT, TPOT) in seconds that the picker's predictor expects; None without one.
+    """
 
     request_id: str
     at_s: float
@@ -143,6 +162,7 @@ class Dispatched:
     priority: int
     fairness_id: str
     queue_s: float | None
+    predicted: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +228,10 @@ class Replica(Protocol):
         """Multiply the times of steps that begin from now on."""
         ...
 
+    def set_latency(self, latency: CompatLatency | None, transfer: KvTransfer, now: float) -> None:
+        """Take these latencies from now on, as far as they are this replica's."""
+        ...
+
     def next_event_time(self) -> float:
         """Return the earliest time at which `advance` may change or tell something; infinity when idle."""
         ...
@@ -218,6 +242,14 @@ class Replica(Protocol):
 
     def load(self) -> EngineLoad:
         """Return the gauges as of the last call."""
+        ...
+
+    def loras(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the names of the adapters that run, and of those that others wait for."""
+        ...
+
+    def drop_cache(self) -> None:
+        """Forget the cached blocks that nobody references."""
         ...
 
     def cached_blocks(self, prefix: Sequence[int]) -> int:

@@ -17,11 +17,12 @@ from controller.llmd.sim.fields import (
     integer,
     items,
     model_name,
+    number,
     stops,
 )
 from controller.llmd.sim.template import Rendered, render
 
-Api = Literal["chat", "completion", "response", "message"]
+Api = Literal["chat", "completion", "response", "message", "generate"]
 
 CHOICES_MAX: Final = 128
 """OpenAI's bound on `n`."""
@@ -37,7 +38,11 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A request for text. `prompts` are rendered; `last_user` is what echo mode repeats."""
+    """A request for text. `prompts` are rendered; `last_user` is what echo mode repeats.
+
+    `hit_rate_min` is the body's `cache_hit_threshold`; `remote_prefill` and `remote_decode` are of its
+    `kv_transfer_params`: the prompt was computed elsewhere, or the rest of the answer will be.
+    """
 
     api: Api
     model: str
@@ -59,6 +64,9 @@ class Generation:
     cache_salt: str = ""
     echo: bool = False
     after_tool: bool = False
+    hit_rate_min: float | None = None
+    remote_prefill: bool = False
+    remote_decode: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +127,27 @@ def read_response(data: dict[str, Any]) -> Generation:
     return _generation(data, "response", render(turns, "input"), maximum, tools, _schema(shape))
 
 
+def read_generate(data: dict[str, Any]) -> Generation:
+    """Read a body of vLLM's `/inference/v1/generate`: token ids in, token ids out."""
+    tokens = data.get("token_ids")
+    sampling = data.get("sampling_params")
+    if not isinstance(tokens, list) or not tokens or not all(type(token) is int for token in tokens):
+        raise ApiError(400, "token_ids must be a non-empty list of token ids", param="token_ids")
+    if not isinstance(sampling, dict):
+        raise ApiError(400, "sampling_params must be an object", param="sampling_params")
+    extra = sampling.get("extra_args")
+    inner = extra if isinstance(extra, dict) else {}  # real ones look for the transfer in there too
+    body = sampling | {
+        "model": data.get("model"),
+        "stream": data.get("stream"),
+        "stream_options": data.get("stream_options"),
+        "kv_transfer_params": data.get("kv_transfer_params") or inner.get("kv_transfer_params"),
+    }
+    maximum = integer(sampling, "max_tokens", low=1)
+    generation = _generation(body, "generate", Rendered(), maximum, (), None)
+    return replace(generation, prompts=(tuple(tokens),), choices=1)
+
+
 def read_embedding(data: dict[str, Any]) -> Embedding:
     """Read an embeddings body."""
     shape = data.get("encoding_format", "float")
@@ -145,6 +174,9 @@ def _generation(
     if options is not None and not stream:
         raise ApiError(400, "stream options can only be defined when stream is true", param="stream_options")
     check_sampling(data)
+    transfer = _transfer(data)
+    if stream and transfer.get("do_remote_decode") is True:
+        raise ApiError(400, "Prefill does not support streaming", param="stream")
     return Generation(
         api=api,
         model=model_name(data),
@@ -165,7 +197,17 @@ def _generation(
         schema=schema,
         cache_salt=str(data.get("cache_salt") or ""),
         after_tool=rendered.after_tool,
+        hit_rate_min=number(data, "cache_hit_threshold", 0.0, 1.0),
+        remote_prefill=transfer.get("do_remote_prefill") is True,
+        remote_decode=transfer.get("do_remote_decode") is True,
     )
+
+
+def _transfer(data: dict[str, Any]) -> dict[str, Any]:
+    transfer = data.get("kv_transfer_params")
+    if transfer is not None and not isinstance(transfer, dict):
+        raise ApiError(400, "kv_transfer_params must be an object", param="kv_transfer_params")
+    return transfer or {}
 
 
 def _tool(tool: Any, nested: str | None) -> Tool:

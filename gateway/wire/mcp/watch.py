@@ -67,8 +67,8 @@ class AnswerWatch:
 
     @property
     def findings(self) -> JSONObject | None:
-        """What an outcome says of the answer beside its fate."""
-        response = self.response
+        """What an outcome says of the answer beside its fate; to be asked for when it has ended."""
+        response = self.response if self.done else None
         if response is None:
             return {"unread": True} if self._unread else None
         error = response.get("error")

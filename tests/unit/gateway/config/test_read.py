@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Config, load_config
+from gateway.config import BackendConfig, Config, load_config
 from gateway.kernel.errors import InvalidConfigError
 from gateway.kernel.types import Mode
 
@@ -59,12 +59,31 @@ def test_variables(name: str, text: str, where: tuple[str, str], value: object) 
 
 
 def test_the_backend_variable(write) -> None:
-    """LUMYN_BACKEND_URL is the one backend of a configuration that names none."""
-    [backend] = load_config(None, {"LUMYN_BACKEND_URL": "http://a/v1"}).backends
+    """LUMYN_BACKEND_URL is the one backend, as variables go before the file and flags before variables."""
+    variable = {"LUMYN_BACKEND_URL": "http://a/v1"}
+    [backend] = load_config(None, variable).backends
     assert (backend.name, backend.url) == ("default", "http://a/v1")
-    path = write("backends: [{name: pool, url: 'http://b'}]")
-    [backend] = load_config(path, {"LUMYN_BACKEND_URL": "http://a/v1"}).backends
-    assert backend.name == "pool"
+    path = write(
+        "backends: [{name: pool, url: 'http://b', api_key: theirs}, {name: other, url: 'http://c'}]\n"
+        "models: [{name: m, backend: [pool, other], quality: 0.5}, {name: n, backend: other}]"
+    )
+    config = load_config(path, variable)
+    assert config.backends == (BackendConfig(name="default", url="http://a/v1"),)
+    assert [(model.name, model.backend[0].name, len(model.backend)) for model in config.models] == [
+        ("m", "default", 1),
+        ("n", "default", 1),
+    ]
+    assert config.models[0].quality == 0.5
+    assert len(load_config(path, {"LUMYN_BACKEND_URL": "  "}).backends) == 2
+    flags = {"backends": [{"name": "f", "url": "http://f"}], "models": []}
+    assert [one.name for one in load_config(path, variable, flags).backends] == ["f"]
+
+
+@pytest.mark.parametrize("models", ["models: 5", "models: [5]", "models: {a: 1}"])
+def test_the_backend_variable_mends_nothing(write, models: str) -> None:
+    """A section of models that is none is still an error, with its place."""
+    with pytest.raises(InvalidConfigError, match="models"):
+        load_config(write(models), {"LUMYN_BACKEND_URL": "http://a/v1"})
 
 
 def test_references(write) -> None:

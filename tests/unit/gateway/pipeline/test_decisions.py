@@ -197,3 +197,20 @@ def test_a_record_without_events_keeps_its_bytes() -> None:
     body = b'{"decision_id": "odd spacing"}'
     assert with_events(body, ()) is body
     assert orjson.loads(with_events(body, (event(1, "x"),)))["decision_event_log"]
+
+
+async def test_what_is_new_on_record_is_told(desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each kept decision once, by its verdict: no repetition, no twin, no dry run, nothing that failed."""
+    told: list[str] = []
+    desk.decisions._noted = told.append
+    await asyncio.gather(*(desk.decisions.decide(request(request_id="r")) for _ in range(3)))
+    await desk.decisions.decide(request(request_id="r"))
+    await desk.decisions.decide(request(hints={"dry_run": True}))
+    assert told == ["TRUST"]
+
+    def broken(*_: object, **__: object) -> None:
+        raise StoreUnavailableError("gone")
+
+    monkeypatch.setattr(desk.store, "submit", broken)
+    assert (await decided(desk))["verdict"] == "ABSTAIN"
+    assert told == ["TRUST"]

@@ -112,3 +112,11 @@ def test_a_fault_is_counted_and_named_without_its_words(log: pytest.LogCaptureFi
     ExchangeObserver(metrics, models=(), log_decisions=False).internal_error(ValueError("a secret"))  # type: ignore[arg-type]
     assert metrics.faults == 1
     assert "secret" not in str(vars(log.records[0]))
+
+
+def test_a_line_says_how_many_attempts_there_were(log: pytest.LogCaptureFixture) -> None:
+    """From the second on; one attempt is not worth a word."""
+    for attempt in (1, 2):
+        ended = Sighting(1.0, ended_s=1.5, fate=Fate.COMPLETE, admitted=verdict(), attempt=attempt)
+        observed(ended, log_decisions=True)
+    assert [line.facts.get("attempts") for line in log.records] == [None, 2]  # type: ignore[attr-defined]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.kernel.errors import StoreSetupError
+from gateway.kernel.errors import StoreSetupError, StoreUnavailableError
 from gateway.kernel.types import EVERY_TENANT
 from gateway.store.postgres import open_postgres
 from gateway.store.postgres_commit import _check_promises, connect, mark_of, reason_of
 from gateway.system import SystemClock, SystemRandomness
-from tests.kit.entries import CountedRandomness, StillClock, decision
+from tests.kit.entries import CountedRandomness, StillClock, decision, event
 from tests.kit.gateways import eventually
 
 
@@ -87,3 +87,27 @@ async def test_a_living_writer_holds_its_mark(dsn: str) -> None:
     await store.close()
     assert await other.fetchval(sql, mark)
     await other.close()
+
+
+async def test_a_writer_that_lost_its_connection_is_not_taken_for_dead(dsn: str) -> None:
+    """What it has on its way gets its own fate when it is back, and no other start calls it unknown."""
+    clock = StillClock()
+    async with (
+        await open_postgres(dsn, clock=clock, randomness=CountedRandomness(1)) as store,
+        await open_postgres(dsn, clock=clock, randomness=CountedRandomness(2)) as other,
+    ):
+        before = await store.submit([decision(1)])
+        session = store._driver._connection.get_server_pid()
+        admin = await connect(dsn)
+        await admin.execute("SELECT pg_terminate_backend($1)", session)
+        await admin.close()
+        with pytest.raises(StoreUnavailableError):
+            await store.submit([decision(2)])
+        assert await eventually(lambda: store.health().ready)
+        after = await store.submit([decision(3)])
+        assert after.writer != before.writer, "it is another writer now"
+        assert await other.mark_unknown() == 0, "decision 1 is still on its way"
+        await store.submit([event(1, decision(1).entry_id), event(3, decision(3).entry_id)])
+        assert len(await other.events(EVERY_TENANT, decision(1).entry_id)) == 1
+    async with await open_postgres(dsn, clock=clock, randomness=CountedRandomness(3)) as third:
+        assert await third.mark_unknown() == 0

@@ -80,6 +80,24 @@ async def test_a_move_that_failed_to_flush_fails_the_next_batch(
     await store.close()
 
 
+@pytest.mark.parametrize(("frames", "passes"), [(10, 1), (100, 2), (101, 2)])
+async def test_what_the_writer_has_to_move_is_made_little_first(
+    tmp_path: Path, frames: int, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the WAL is at its bound a second pass goes beside the writer, before it has to wait itself."""
+    beside: list[int] = []
+    monkeypatch.setattr(module, "checkpoint", lambda _: beside.append(frames) or (frames, frames))
+    monkeypatch.setattr(module, "CHECKPOINT_BYTES", 1)
+    monkeypatch.setattr(module, "CHECKPOINT_PAGES", 100)
+    store = await open_sqlite(tmp_path / "a.db", clock=StillClock(), randomness=CountedRandomness())
+    await store.submit([decision(1)])
+    move = store._driver._move
+    assert move is not None
+    assert await move == frames
+    assert len(beside) == passes
+    await store.close()
+
+
 async def test_a_file_that_is_held_open_keeps_its_wal(tmp_path: Path) -> None:
     """With one more connection open, closing the others moves and flushes nothing."""
     path = tmp_path / "a.db"

@@ -175,7 +175,7 @@ def test_a_sealed_entry_has_the_header_of_its_row() -> None:
 
 
 def test_a_sealed_segment_can_leave_and_the_rest_verifies(path: Path) -> None:
-    """What lies in a sealed segment may be deleted, nothing else; the chain goes on from the sealed head."""
+    """What a sealed segment names may be deleted, nothing else; the chain goes on from the sealed head."""
     connection = sqlite3.connect(path)
     head, writer = connection.execute(
         "SELECT lower(hex(link)), writers.writer FROM entries JOIN writers ON number = entries.writer "
@@ -185,6 +185,7 @@ def test_a_sealed_segment_can_leave_and_the_rest_verifies(path: Path) -> None:
         connection.execute("DELETE FROM entries WHERE seq <= 9")
     heads = segment_text([Head(writer, 9, bytes.fromhex(head), 0)], [], [])
     connection.execute("INSERT INTO segments VALUES (1, 10, 0, ?, 'sha256:x')", (heads,))
+    connection.execute("INSERT INTO dropped VALUES (1, 1, 10)")
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         connection.execute("DELETE FROM entries WHERE seq <= 10")
     connection.execute("DELETE FROM entries WHERE seq <= 9")

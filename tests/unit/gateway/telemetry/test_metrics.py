@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_no_label_is_a_tenant_or_a_user() -> None:
     metrics.exchange(WHOLE)
     names = set(re.findall(r'(\w+)="', metrics.render().decode()))
     assert names == {
-        *("operation", "verdict", "fate", "error", "le"),
+        *("operation", "surface", "verdict", "fate", "error", "le"),
         *("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_token_type"),
     }
 
@@ -110,3 +111,20 @@ def test_the_controller_is_read_at_a_scrape() -> None:
     assert value(metrics, 'lumyn_control_limit{model="m"}') == 8
     assert value(metrics, 'lumyn_intent_actions_total{action="shed",intent="a"}') == 3
     assert metrics.render().count(b"lumyn_intent_attainment{") == 1
+
+
+def test_decisions_of_every_surface_are_counted() -> None:
+    """Exchanges that that have a fate, and decisions without an exchange; the rest is not on record."""
+    metrics = Metrics()
+    for reading in (WHOLE, WHOLE, UNFORWARDED):
+        metrics.exchange(reading)
+    metrics.exchange(replace(WHOLE, operation="support.refund", verdict="ESCALATE", fate="refused"))
+    metrics.exchange(replace(WHOLE, fate="none", error="STORAGE_BUSY"))
+    metrics.decision("decide", "ABSTAIN")
+    text = metrics.render().decode()
+    assert {line for line in text.splitlines() if line.startswith("lumyn_decisions_total")} == {
+        'lumyn_decisions_total{surface="llm",verdict="TRUST"} 2.0',
+        'lumyn_decisions_total{surface="action",verdict="ESCALATE"} 1.0',
+        'lumyn_decisions_total{surface="decide",verdict="ABSTAIN"} 1.0',
+    }
+    assert metrics.render().decode() == text, "a scrape counts nothing twice"

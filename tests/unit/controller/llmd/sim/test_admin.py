@@ -2,8 +2,12 @@
 
 import pytest
 
-from controller.llmd.sim.admin import changed_faults, shown
-from controller.llmd.sim.config import FAULT_KINDS, Faults, SimConfigError, preset
+from controller.llmd.sim.admin import changed_faults, planned, shown
+from controller.llmd.sim.config import FAULT_KINDS, Faults, preset
+from controller.llmd.sim.engine_config import CompatLatency, KvTransfer, SimConfigError
+from controller.llmd.sim.fake_metrics import FakeMetrics
+from controller.llmd.sim.flags import config_from_flags
+from controller.llmd.sim.options import Flags
 
 PRESENT = {"a": Faults(slowdown=3.0), "b": Faults()}
 
@@ -53,3 +57,40 @@ def test_what_is_shown_is_plain():
     page = shown(preset("llmd-demo"), {"llama-8b": Faults(slowdown=2.0)})
     assert page["faults"]["llama-8b"]["slowdown"] == 2.0
     assert page["models"][0]["engine"]["step"]["floor_ms"] == 14.6
+
+
+COMPAT = config_from_flags(Flags(model="c", time_to_first_token="100ms"))
+
+
+def test_a_change_is_planned_whole():
+    """Faults, latencies, images and fake metrics at once; what is not named stays."""
+    fake = FakeMetrics(running_requests=1)
+    data = {
+        "slowdown": 2,
+        "time-to-first-token": "50ms",
+        "kv-cache-transfer-time-per-token": 0.5,
+        "image-emission-rate": 50,
+        "fake-metrics": {"waiting-requests": 4},
+    }
+    changes = planned(COMPAT, {"c": Faults(hang_rate=0.1)}, fake, data)
+    assert changes.faults == {"c": Faults(hang_rate=0.1, slowdown=2)}
+    assert changes.latency == (CompatLatency(ttft_ms=50), KvTransfer(token_ms=0.5))
+    assert changes.config.omni.image_rate == 0.5
+    assert changes.fake == FakeMetrics(running_requests=1, waiting_requests=4)
+    assert planned(COMPAT, PRESENT, fake, {"fake-metrics": None}).fake == fake
+
+
+@pytest.mark.parametrize(
+    ("config", "data", "named"),
+    [
+        (preset("llmd-demo"), {"inter-token-latency": "5ms"}, "compat formula"),
+        (COMPAT, {"inter-token-latency-std-dev": "5ms"}, "itl_std_ms"),
+        (COMPAT, {"fake-metrics": {"running-requests": 1}}, "reporting real metrics"),
+        (COMPAT, {"image-emission-rate": "all"}, "image-emission-rate"),
+        (COMPAT, {"failure-types": "rate_limit"}, "failure-types must be a list"),
+    ],
+)
+def test_wrong_plans_are_refused(config, data, named):
+    """With the reason."""
+    with pytest.raises(SimConfigError, match=named):
+        planned(config, PRESENT, None, data)

@@ -44,7 +44,8 @@ def test_the_same_question_gets_the_same_answer_from_every_model():
 
 def test_ignore_eos_fills_the_room_and_min_tokens_lengthens():
     """VLLM's two ways to force a length."""
-    assert ask(room=3000, ignore_eos=True).tokens == 3000
+    full = ask(room=3000, ignore_eos=True)
+    assert (full.tokens, full.finish_reason) == (3000, "length")
     assert ask(room=3000, min_tokens=2500).tokens == 2500
 
 

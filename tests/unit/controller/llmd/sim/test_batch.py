@@ -70,6 +70,19 @@ def test_places_and_blocks_bound_admission():
     assert len(narrow.running) == 1
 
 
+def test_an_adapter_without_a_place_is_passed_by_and_keeps_its_rank():
+    """Two adapters at a time: the third waits in front of what came later."""
+    batch = Batch(replace(CONFIG, max_loras=2, batched_tokens_max=1000, seqs_max=8))
+    for name, lora in enumerate(("x", "y", "z", "", "x", "z")):
+        each = sequence(name, 20)
+        each.request = replace(each.request, lora=lora)
+        batch.waiting.push(each)
+    plan = batch.plan()
+    assert [each.request.request_id for each in batch.running] == ["0", "1", "3", "4"]
+    assert [each.request.request_id for each in batch.waiting.members()] == ["2", "5"]
+    assert (plan.lora_loads, batch.adapters.in_use()) == (2, ("x", "y"))
+
+
 def test_repeats_stop_before_the_first_end_and_before_the_blocks_run_out():
     """A stride never passes a finish, and never needs a block that is not there."""
     batch = Batch(CONFIG)

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from controller.llmd.sim.cluster import REFUSED, Cluster
-from controller.llmd.sim.config import CompatLatency, Faults, ModelConfig, RouterConfig, SimConfig, preset
+from controller.llmd.sim.cluster import Cluster
+from controller.llmd.sim.config import Faults, ModelConfig, RouterConfig, SimConfig, preset
+from controller.llmd.sim.engine_config import CompatLatency
 from controller.llmd.sim.intent import LlmdIntent
+from controller.llmd.sim.pool import REFUSED
 from controller.llmd.sim.presets import HARDWARE
 from controller.llmd.sim.types import Dispatched, Dropped, Finished, Part, SimRequest
 

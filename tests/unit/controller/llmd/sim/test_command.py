@@ -7,21 +7,14 @@ import subprocess
 import sys
 import urllib.request
 
+import orjson
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from controller.llmd.sim.command import sim
+from controller.llmd.sim.command import app
 
 RUN = [sys.executable, "-m", "controller.llmd.sim"]
-
-
-@pytest.fixture
-def app():
-    """The command as the gateway's command line mounts it."""
-    app = typer.Typer()
-    app.command()(sim)
-    return app
 
 
 def test_it_serves_until_told_to_stop():
@@ -38,10 +31,10 @@ def test_it_serves_until_told_to_stop():
         assert process.wait(10) == 0
 
 
-def test_every_flag_is_documented(app):
+def test_every_flag_is_documented():
     """No option without help."""
     command = typer.main.get_command(app)
-    assert len(command.params) > 35
+    assert len(command.params) > 70
     assert all(parameter.help for parameter in command.params)
 
 
@@ -53,9 +46,11 @@ def test_every_flag_is_documented(app):
         (["--config", "/does/not/exist.yaml"], "No such file"),
         (["--max-num-seqs", "0"], "seqs_max"),
         (["--time-to-first-token", "soon"], "no duration"),
+        (["--ssl-certfile", "/x"], "both of --ssl-certfile and --ssl-keyfile"),
+        (["--lora-modules", '{"name": "a"}', "nope"], "is no JSON"),
     ],
 )
-def test_wrong_flags_end_with_one_line_and_status_2(app, arguments, message):
+def test_wrong_flags_end_with_one_line_and_status_2(arguments, message):
     """The line names what is wrong."""
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
@@ -76,3 +71,26 @@ def test_a_taken_port_is_told(tmp_path):
         )
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr
+
+
+def test_a_file_of_the_go_simulator_is_served(tmp_path):
+    """Its model, its adapters and its port; a flag on the command line comes first."""
+    path = tmp_path / "config.yaml"
+    path.write_text('model: qwen\nport: 0\nlora-modules:\n  - \'{"name": "lora1"}\'\nmax-num-seqs: 3\n')
+    command = [
+        *RUN,
+        "--config",
+        str(path),
+        "--served-model-name",
+        "shown",
+        "alias",
+        "--enable-kvcache",
+        "true",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        base = process.stdout.readline().split()[3].rstrip(",")
+        with contextlib.closing(urllib.request.urlopen(f"{base}/models")) as answer:
+            names = [card["id"] for card in orjson.loads(answer.read())["data"]]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert names == ["shown", "alias", "lora1"]

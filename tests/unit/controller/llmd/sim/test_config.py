@@ -4,18 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from controller.llmd.sim.config import (
-    CompatLatency,
-    EngineConfig,
-    Faults,
-    ModelConfig,
-    RouterConfig,
-    SimConfig,
-    SimConfigError,
-    StepModel,
-    as_json,
-    preset,
-)
+from controller.llmd.sim.config import Faults, ModelConfig, RouterConfig, SimConfig, as_json, preset
+from controller.llmd.sim.engine_config import CompatLatency, EngineConfig, SimConfigError, StepModel
 
 STEP = StepModel(floor_ms=1, token_ms=0.01)
 ENGINE = EngineConfig(step=STEP)

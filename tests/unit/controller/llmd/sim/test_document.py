@@ -7,7 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.llmd.sim.config import SimConfig, SimConfigError, preset
+from controller.llmd.sim.config import SimConfig, preset
+from controller.llmd.sim.engine_config import SimConfigError
 
 GOOD = """
 seed: 7

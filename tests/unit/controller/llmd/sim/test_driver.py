@@ -9,10 +9,11 @@ from itertools import pairwise
 import pytest
 
 from controller.llmd.sim.cluster import Cluster
-from controller.llmd.sim.config import EngineConfig, ModelConfig, RouterConfig, SimConfig, StepModel
+from controller.llmd.sim.config import ModelConfig, RouterConfig, SimConfig
 from controller.llmd.sim.driver import Channel, Driver
+from controller.llmd.sim.engine_config import EngineConfig, StepModel
 from controller.llmd.sim.server import EmbeddedSim
-from controller.llmd.sim.telemetry import Telemetry
+from controller.llmd.sim.telemetry import Arrival, Telemetry
 from controller.llmd.sim.types import SimRequest, Tokens
 
 STEP_S = 0.1
@@ -21,6 +22,7 @@ ENGINE = EngineConfig(step=StepModel(floor_ms=99.7, token_ms=1e-6, seq_ms=0.0), 
 CONFIG = SimConfig(
     models=(ModelConfig(name="m", engine=ENGINE),), router=RouterConfig(flow_control=False), time_scale=10.0
 )
+ARRIVAL = Arrival("m", 10, 41, ("length",))
 CLIENT = """
 import asyncio, sys
 async def one(port, index, tokens):
@@ -56,7 +58,7 @@ async def test_pacing_does_not_drift():
 
     channel.on_token = on_token
     began = driver.now()
-    driver.submit(SimRequest("r", "m", 10, 41), channel, ("length",), 41)
+    driver.submit(SimRequest("r", "m", 10, 41), channel, ARRIVAL)
     while not channel.over:
         await channel.changed()
     driver.stop()
@@ -73,7 +75,7 @@ async def test_cancel_is_harmless_after_the_end_and_forgets_before_it():
     driver = Driver(cluster, Telemetry(cluster, 10.0), 10.0)
     driver.start()
     channel = Channel(1)
-    driver.submit(SimRequest("r", "m", 10, 41), channel, ("length",), 41)
+    driver.submit(SimRequest("r", "m", 10, 41), channel, ARRIVAL)
     driver.cancel("r")
     driver.cancel("r")
     assert cluster.signals("m").running == 0
@@ -90,8 +92,8 @@ def test_a_request_that_cannot_fit_leaves_no_trace():
         driver = Driver(cluster, Telemetry(cluster, 10.0), 10.0)
         driver.start()
         with pytest.raises(ValueError, match="does not fit"):
-            driver.submit(SimRequest("r", "m", 10_000_000, 41), Channel(1), ("length",), 41)
-        driver.submit(SimRequest("r", "m", 10, 41), Channel(1), ("length",), 41)
+            driver.submit(SimRequest("r", "m", 10_000_000, 41), Channel(1), ARRIVAL)
+        driver.submit(SimRequest("r", "m", 10, 41), Channel(1), ARRIVAL)
         driver.cancel("r")
         driver.stop()
 

@@ -253,20 +253,6 @@ def test_a_prompt_wholly_cached_computes_its_last_block_again():
     assert finished(events)["b"].cached_tokens == 48
 
 
-def test_an_answer_is_found_by_the_next_turn():
-    """Its full blocks are known after the end; the last token sampled was never computed."""
-    turn = EngineRequest("a", 64, 33, prefix=(1, 2, 3, 4), answer_blocks=(5, 6))
-    later = EngineRequest("b", 120, 5, prefix=(1, 2, 3, 4, 5, 6, 7))
-    _, events = run(EIGHT_B, [(0.0, turn), (5.0, later)])
-    assert finished(events)["b"].cached_tokens == 96
-    _, events = run(EIGHT_B, [(0.0, replace(turn, output_tokens=32)), (5.0, later)])
-    assert finished(events)["b"].cached_tokens == 80
-    _, events = run(EIGHT_B, [(0.0, turn), (5.0, later)], cancels=[(0.15, "a")])
-    assert 64 <= finished(events)["b"].cached_tokens < 96
-    _, events = run(replace(EIGHT_B, prefix_caching=False), [(0.0, turn), (5.0, later)])
-    assert finished(events)["b"].cached_tokens == 0
-
-
 def test_a_hanging_request_holds_its_place_until_cancelled():
     """One token, then silence; its blocks stay taken until cancel."""
     engine = Engine(SMALL)

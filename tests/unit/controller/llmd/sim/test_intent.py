@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.llmd.sim.intent import LlmdIntent, go_duration_s, in_engine_time, read_intent
+from controller.llmd.sim.durations import go_duration_s
+from controller.llmd.sim.intent import LlmdIntent, in_engine_time, read_intent
 
 CANONICAL = {
     "x-llm-d-inference-objective": "critical",

@@ -2,11 +2,15 @@
 
 import orjson
 import pytest
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import TypeAdapter, ValidationError
 
 from controller.llmd.sim.answer import Answer, Call
+from controller.llmd.sim.fields import ApiError
 from controller.llmd.sim.responses import ResponseStream, response_body
 from controller.llmd.sim.shapes import Head, Usage
 
+EVENT = TypeAdapter(ResponseStreamEvent)
 HEAD = Head("resp_1", 1700000000, "m")
 USAGE = Usage(10, 5, 2)
 TEXT = Answer(("Say", " it"), (), "stop", 2)
@@ -55,3 +59,21 @@ def test_a_cut_answer_is_incomplete():
     last = events_of(CUT)[-1]
     assert last["type"] == "response.incomplete"
     assert last["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
+
+
+@pytest.mark.parametrize("answer", [TEXT, CUT, CALLS])
+def test_every_event_is_one_that_the_openai_client_knows(answer):
+    """Checked strictly against the installed client's own types, and no event is unknown to it."""
+    for event in events_of(answer):
+        EVENT.validate_python(event)
+    Response.model_validate(response_body(HEAD, answer, USAGE), strict=True)
+    with pytest.raises(ValidationError):
+        EVENT.validate_python({"type": "response.nothing"})
+
+
+def test_an_error_event_is_one_too():
+    """The client's ResponseErrorEvent."""
+    stream = ResponseStream(HEAD, TEXT)
+    data = stream.broken(ApiError(429, "why")).split(b"data: ")[1]
+    event = EVENT.validate_python(orjson.loads(data))
+    assert (event.type, event.code, event.message) == ("error", "429", "why")

@@ -71,13 +71,22 @@ async def test_faults_are_changed_at_run_time():
         assert (await (await http.get("/admin/config")).json())["faults"]["big"]["hang_rate"] == 1.0
 
 
-async def test_an_evicted_stream_says_so_and_ends_without_its_mark():
-    """The status is long sent: an error event, and no [DONE]."""
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/v1/chat/completions", '"message":"request evicted"'),
+        ("/v1/messages", 'event: error\ndata: {"type":"error","error":{"type":"rate_limit_error"'),
+        ("/v1/responses", 'event: error\ndata: {"type":"error","sequence_number":'),
+    ],
+)
+async def test_an_evicted_stream_says_so_and_ends_without_its_mark(path, told):
+    """The status is long sent: an error event of the API's own shape, and no end mark."""
     router = RouterConfig(saturation="concurrency", concurrency_threshold=1, eviction=True)
     async with serving(replace(CONFIG, router=router, time_scale=2.0)) as (_, _, http):
         body = {"model": "big", "messages": HI, "max_tokens": 3000, "ignore_eos": True, "stream": True}
         headers = {"x-llm-d-inference-objective": "background"}
-        victim = await http.post("/v1/chat/completions", json=body, headers=headers)
+        asked = body | {"input": "hello", "max_output_tokens": 3000}
+        victim = await http.post(path, json=asked, headers=headers)
         await victim.content.readany()
         urgent = await http.post(
             "/v1/chat/completions",
@@ -87,8 +96,8 @@ async def test_an_evicted_stream_says_so_and_ends_without_its_mark():
         assert urgent.status == 200
         await urgent.read()
         text = await victim.text()
-        assert '"message":"request evicted"' in text
-        assert "[DONE]" not in text
+        assert told in text
+        assert not any(mark in text for mark in ("[DONE]", "message_stop", "response.completed"))
 
 
 async def test_it_can_be_started_again():

@@ -64,3 +64,31 @@ async def test_a_cache_salt_shares_nothing(salted):
             cached.append(answer.usage.prompt_tokens_details.cached_tokens)
         assert cached[0] == 0
         assert (cached[1] == 0) is salted
+
+
+async def test_the_client_streams_function_calls_of_responses():
+    """Its own accumulation of the stream's events is the whole answer; ids, names and arguments agree."""
+    asked = {
+        "model": "small",
+        "input": "refund it",
+        "tools": [TOOLS[0]["function"] | {"type": "function", "strict": False}],
+        "tool_choice": "required",
+    }
+    async with serving() as (_, client, _http):
+        whole = await client.responses.create(**asked)
+        async with client.responses.stream(**asked) as stream:
+            names = [event.type async for event in stream]
+            final = await stream.get_final_response()
+        [call], [streamed] = whole.output, final.output
+        assert (streamed.call_id, streamed.name, streamed.arguments) == (
+            call.call_id,
+            call.name,
+            call.arguments,
+        )
+        assert names[:3] == ["response.created", "response.in_progress", "response.output_item.added"]
+        assert names[-3:] == [
+            "response.function_call_arguments.done",
+            "response.output_item.done",
+            "response.completed",
+        ]
+        assert set(names[3:-3]) == {"response.function_call_arguments.delta"}

@@ -8,11 +8,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controller.llmd.sim import telemetry
 from controller.llmd.sim.cluster import Cluster
-from controller.llmd.sim.config import ModelConfig, RouterConfig, SimConfig
+from controller.llmd.sim.config import Faults, ModelConfig, RouterConfig, SimConfig
 from controller.llmd.sim.intent import LlmdIntent
 from controller.llmd.sim.presets import HARDWARE
-from controller.llmd.sim.telemetry import Telemetry
-from controller.llmd.sim.types import Finished, Part, SimRequest
+from controller.llmd.sim.telemetry import Arrival, Telemetry
+from controller.llmd.sim.types import NO_INTENT, Finished, Part, SimRequest
 
 ENGINE = replace(HARDWARE["8b-h100"], seqs_max=4, batched_tokens_max=2048)
 TYPES = {
@@ -64,7 +64,8 @@ class Bench:
 
     def submit(self, name, now, reasons=("stop",), **changes):
         request = SimRequest(name, "m", 100, changes.pop("output", 20), **changes)
-        self.telemetry.submitted(name, "m", now, (100, 64), reasons)
+        intent = changes.get("intent", NO_INTENT)
+        self.telemetry.submitted(name, Arrival("m", 100, 64, reasons, intent=intent), now)
         self.cluster.submit(request, now)
 
     def advance(self, until=math.inf):
@@ -183,3 +184,65 @@ def test_fairness_labels_are_bounded(monkeypatch):
         bench.advance()
     assert bench.value("llm_d_epp_request_total", fairness_id="other") == 5
     assert bench.value("llm_d_epp_request_total", fairness_id="t3") == 1
+
+
+def test_the_pickers_own_gaps_and_tokens_in_flight():
+    """A gap for each token after the first, by flow; prompt tokens while they are in flight."""
+    bench = Bench()
+    for name in ("a", "b"):
+        bench.submit(name, 0.0, intent=LlmdIntent(fairness_id=name), output=20)
+    bench.advance(0.05)
+    assert bench.value("llm_d_epp_inflight_tokens", inference_pool="m") == 200
+    bench.advance()
+    for name in ("a", "b"):
+        assert bench.value("llm_d_epp_request_streaming_itl_seconds_count", fairness_id=name) == 19
+    assert bench.value("llm_d_epp_inflight_tokens") == 0
+    assert bench.value("vllm:time_per_output_token_seconds_count") == 38
+
+
+def test_predictions_and_violations_are_told_with_a_predictor():
+    """What it expects of each request, and which objectives were not kept; nothing without one."""
+    for predicts in (True, False):
+        bench = Bench(latency_slo_admitter=predicts)
+        for index, (ttft, tpot) in enumerate(((1, None), (None, 1), (5000, 5000))):
+            bench.submit(str(index), 0.0, intent=LlmdIntent(ttft_ms=ttft, tpot_ms=tpot))
+        bench.advance()
+        told = 3 if predicts else 0
+        assert bench.value("llm_d_epp_request_predicted_ttft_seconds_count") == told
+        assert bench.value("llm_d_epp_request_predicted_tpot_seconds_count") == told
+        for kind in ("ttft", "tpot"):
+            assert bench.value("llm_d_epp_request_slo_violation_total", type=kind) == (1 if predicts else 0)
+
+
+def test_stale_metrics_are_told():
+    """The saturation of exactly one, and how many replicas are not to be trusted."""
+    bench = Bench()
+    assert bench.value("llm_d_epp_flow_control_stale_endpoints") == 0
+    bench.cluster.set_faults(Faults(stale_metrics=True), 0.0)
+    bench.submit("a", 1.0)
+    bench.advance(1.2)
+    assert bench.value("llm_d_epp_flow_control_stale_endpoints", inference_pool="m") == 1
+    assert bench.value("llm_d_epp_flow_control_pool_saturation", stage="effective") == 1.0
+
+
+def test_adapters_are_told_while_they_run_and_wait():
+    """Names by comma and the bound, dated; only for models that have adapters."""
+    bench = Bench()
+    assert "vllm:lora_requests_info{" not in bench.page()
+    bench.cluster.load_lora("x", "", "m")
+    for name, lora in (("a", "x"), ("b", "y")):
+        bench.submit(name, 0.0, lora=lora, output=500)
+    bench.advance(0.1)
+    page = bench.telemetry.render(1700.5).decode()
+    labels = 'model_name="m",engine="0",max_lora="1",waiting_lora_adapters="y",running_lora_adapters="x"'
+    assert f"vllm:lora_requests_info{{{labels}}} 1700.5" in page
+
+
+def test_a_rank_numbers_the_replica():
+    """The engine label begins there."""
+    bench = Bench()
+    bench.telemetry = Telemetry(bench.cluster, 1.0, rank=3)
+    bench.submit("a", 0.0)
+    bench.advance()
+    assert bench.value("vllm:generation_tokens_total", engine="3") == 20
+    assert bench.value("vllm:num_preemptions_total", engine="3") == 0

@@ -1,10 +1,25 @@
 """Tokens, hashes, lengths and words are deterministic and have the shapes asked for."""
 
+from pathlib import Path
+
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.llmd.sim.text import answer_length, block_hashes, corpus, token_id, tokenize, words
+from controller.llmd.sim.text import (
+    BlockChain,
+    answer_length,
+    block_hashes,
+    corpus,
+    special,
+    token_id,
+    tokenize,
+    words,
+)
+
+ROOT = Path(__file__).resolve().parents[5]
+VECTORS = orjson.loads((ROOT / "vectors/sim/compat.json").read_bytes())["lengths"]
 
 
 @given(st.text(max_size=200))
@@ -34,21 +49,48 @@ def test_block_hashes_agree_exactly_on_the_shared_leading_blocks(shared, rest):
 
 def test_azure_lengths_follow_the_trace():
     """Median 129 and mean about 211 of the Azure 2023 conversation trace."""
-    lengths = sorted(answer_length(1, str(index), "azure-conv", None) for index in range(4000))
+    lengths = sorted(answer_length(1, str(index), "azure-conv", None, 4000) for index in range(4000))
     assert lengths[2000] == pytest.approx(129, rel=0.1)
     assert sum(lengths) / 4000 == pytest.approx(211, rel=0.05)
     assert 7 <= lengths[0] <= lengths[-1] <= 1000
 
 
 def test_sim_lengths_follow_its_histogram_and_its_mean():
-    """With max_tokens the six buckets, without it a mean of 40."""
-    capped = [answer_length(1, str(index), "llm-d-sim", 600) for index in range(4000)]
-    for bucket, share in enumerate((0.20, 0.30, 0.20, 0.05, 0.10, 0.15)):
-        found = sum(bucket * 100 < length <= (bucket + 1) * 100 for length in capped) / 4000
-        assert found == pytest.approx(share, abs=0.03)
-    free = [answer_length(1, str(index), "llm-d-sim", None) for index in range(4000)]
-    assert sum(free) / 4000 == pytest.approx(40, rel=0.05)
+    """The buckets as often as the Go simulator takes them, the bound as one of them; without a bound, 40."""
+    limits = sorted((each["start"], each["end"]) for each in VECTORS if each["max_tokens"] == 600)
+    shares = (0.20, 0.30, 0.20, 0.05, 0.10)
+    capped = [answer_length(1, str(index), "llm-d-sim", 600, 2000) for index in range(6000)]
+    for (start, end), share in zip(limits, shares, strict=True):
+        assert sum(start <= length <= end for length in capped) / 6000 == pytest.approx(share, abs=0.025)
+    assert sum(length == 601 for length in capped) / 6000 == pytest.approx(0.15, abs=0.025)
+    assert {answer_length(1, str(index), "llm-d-sim", 4, 2000) for index in range(99)} == {1, 2, 3, 5}
+    free = [answer_length(1, str(index), "llm-d-sim", None, 500) for index in range(4000)]
+    assert sum(free) / 4000 == pytest.approx(41, rel=0.05)  # 40, without those below one
     assert min(free) >= 1
+    assert max(answer_length(1, str(index), "llm-d-sim", None, 50) for index in range(500)) == 50
+
+
+def test_sim_lengths_stay_in_the_buckets_of_the_go_program():
+    """For every bound of the vectors: no length outside of all buckets, and both ends of each are reached."""
+    for bound in {each["max_tokens"] for each in VECTORS if each["max_tokens"] <= 150}:
+        buckets = [each for each in VECTORS if each["max_tokens"] == bound]
+        found = {answer_length(1, str(index), "llm-d-sim", bound, 9999) for index in range(9000)}
+        edges = {edge for each in buckets for edge in (each["start"], each["end"])} - {bound}
+        assert edges <= found <= {*range(1, bound), bound + 1}
+
+
+def test_special_tokens_are_one_token_each():
+    """Whatever they hold; long names are cut, and cannot end the token early."""
+    assert tokenize(f"a{special('a name with, commas')} b") == ["a", special("a name with, commas"), " b"]
+    assert len(tokenize(special("x" * 500))) == 1
+    assert len(tokenize(special("a\x03b"))) == 1
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c"]), max_size=40), st.integers(0, 40))
+def test_a_chain_goes_on_where_it_was_left(tokens, cut):
+    """The hashes of both parts are those of the whole."""
+    first = BlockChain.begin(4, "s").then(tokens[:cut])
+    assert first.hashes + first.then(tokens[cut:]).hashes == block_hashes(tokens, 4, "s")
 
 
 @settings(max_examples=40, deadline=None)

@@ -3,8 +3,8 @@
 import pytest
 
 from controller.llmd.sim.compat import CompatEngine
-from controller.llmd.sim.config import CompatLatency, EngineConfig, StepModel
 from controller.llmd.sim.engine import Engine
+from controller.llmd.sim.engine_config import CompatLatency, EngineConfig, StepModel
 from controller.llmd.sim.types import EngineLoad, PoolSignals, Replica
 
 
