@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-long lint format serve sim sim-plots evaluate bench lock clean
+.PHONY: help setup demo test test-long lint format serve sim sim-plots spike spike-plots evaluate bench lock clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,14 @@ sim: $(READY) ## run the simulated llm-d alone
 
 sim-plots: $(READY) ## draw the plots of docs/simulator.md anew
 	@$(BIN)/python -m controller.llmd.sim.plots --out docs/images
+
+spike: $(READY) ## play a spike on a gateway, controller off and on, and write loadtest-report/report.html
+	@$(BIN)/lumyn loadtest spike
+
+spike-plots: $(READY) ## play it again on a quiet machine, and put its plots into docs/images
+	@$(BIN)/lumyn loadtest spike --out loadtest-report
+	@for name in arrivals ttft attainment cost models control; do \
+		cp loadtest-report/$$name.png docs/images/spike-$$name.png; done
 
 evaluate: $(READY) ## the intent controller against baselines, in virtual time
 	@$(BIN)/lumyn evaluate --scenario spike4 --policies all

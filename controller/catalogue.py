@@ -53,6 +53,8 @@ class Model:
     in_flight_max: int = IN_FLIGHT_MAX
     """The ceiling of the in-flight limit, over all replicas: what the servers' batch slots hold."""
     speed: Speed = Speed()
+    reasoning: bool = False
+    """Whether it understands `reasoning_effort`."""
 
     def cost_uusd(self, input_tokens: float, output_tokens: float) -> int:
         """Return the price of a request in micro-dollars; dollars per million tokens times tokens."""

@@ -13,9 +13,10 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final
 
+from controller.catalogue import Catalogue
 from controller.core import Controller, Outcome, detour, flight_of
-from controller.intent import Intent, Subject
-from controller.llmd.translate import Constraints, Dialect, Endpoint, Surroundings, translate
+from controller.intent import Intent, IntentSet, Subject
+from controller.llmd.translate import Constraints, Endpoint, Engine, Surroundings, translate
 from controller.loop import Admission, Loop
 from controller.plan import ActionKind, Disposition, Mode, Plan, Request, TickState, digest, plain
 from controller.plan.explain import why
@@ -28,11 +29,13 @@ ROUTES: Final[Mapping[str, Endpoint]] = {
     "/v1/completions": Endpoint.COMPLETIONS,
     "/v1/responses": Endpoint.RESPONSES,
     "/v1/messages": Endpoint.MESSAGES,
+    "/v1/embeddings": Endpoint.EMBEDDINGS,
 }
 MODES: Final = (Mode.ACTIVE, Mode.SHADOW, Mode.BYPASS)
 """What an operator may set; `guarded` is the guard's own."""
 _OVERLOADED: Final = frozenset({429, 503})
 """The backend had no room: it is not broken, and the request may come again."""
+_UNKNOWN: Final = Engine()
 _NOBODY: Final = frozenset({""})
 """The intents of a key whose patterns match none: no intent has an empty name."""
 
@@ -47,10 +50,12 @@ class Terms:
     model: str
     max_tokens: int | None
     fields: Mapping[str, int | str]
+    removed: tuple[str, ...]
     headers: tuple[tuple[str, str], ...]
     actions: tuple[str, ...]
     reason: str
     retry_after_s: float
+    queued_s: float
     control: dict[str, Any]
     plan: Plan
     """What they come from."""
@@ -64,10 +69,10 @@ class Governor:
         controller: Controller,
         clock: Clock,
         journal: Journal,
-        dialects: Mapping[str, Dialect],
+        engines: Mapping[str, Engine],
         sources: Mapping[str, SignalSource] | None = None,
     ) -> None:
-        """`dialects` and `sources` are what each backend understands and says of itself, by its name."""
+        """`engines` and `sources` are what each backend understands and says of itself, by its name."""
         self._ledger = Ledger(journal)
         by_model = {
             model.name: source
@@ -77,7 +82,7 @@ class Governor:
         self.loop = Loop(controller, clock, self._ledger, by_model)
         self._controller = controller
         self._clock = clock
-        self._dialects = dict(dialects)
+        self._engines = dict(engines)
         self._tick: tuple[TickState, str] | None = None
         self._permitted = lru_cache(maxsize=1024)(self._match_names)
 
@@ -106,6 +111,11 @@ class Governor:
             self._controller.tally.decided(raised=True)
             self.loop.finish(asked.ticket, Outcome("client_gone"))
             raise
+
+    def first_rung(self, asked: Asked) -> str | None:
+        """Return the best model on the ladder of the intent that covers a request; None without a ladder."""
+        rungs = self._intent(asked).rungs(asked.model)
+        return next((model for model in rungs if model in self.catalogue), None)
 
     def first_token(self, ticket: str) -> None:
         """The first content of a request went by."""
@@ -142,6 +152,9 @@ class Governor:
             cached_tokens=ending.cached_tokens,
             truncated=ending.truncated,
         )
+        flight = flight_of(self._controller, ticket)
+        if flight is not None and flight.request.max_tokens == 0 and outcome.status == "complete":
+            self.loop.first_token(ticket)
         settlement = self.loop.finish(ticket, outcome)
         return None if settlement is None else _observed(settlement)
 
@@ -188,6 +201,18 @@ class Governor:
             },
         }
 
+    @property
+    def catalogue(self) -> Catalogue:
+        """The models there are."""
+        return self._controller.config.catalogue
+
+    def replace_intents(self, intents: IntentSet) -> bool:
+        """Follow another set of intents at once; False where it is the one in force."""
+        if intents.digest == self._controller.config.intents.digest:
+            return False
+        self.loop.replace_intents(intents)
+        return True
+
     def set_mode(self, mode: str) -> bool:
         """Follow the operator; False for a mode that is not one of `MODES`."""
         wanted = next((known for known in MODES if known.value == mode), None)
@@ -217,17 +242,20 @@ class Governor:
         return replace(chosen, latency=replace(chosen.latency, ttft_ms=None))
 
     def _request(self, asked: Asked, intent: Intent) -> Request:
+        generates = ROUTES[asked.route] is not Endpoint.EMBEDDINGS
         return Request(
             request_id=asked.ticket,
             intent=intent,
             model=asked.model,
             input_tokens=asked.input_tokens,
             arrived_s=asked.arrived_s,
-            max_tokens=asked.max_tokens,
+            max_tokens=asked.max_tokens if generates else 0,
             tenant=asked.tenant or "",
             route=asked.route,
             deferrable=asked.service_tier == "flex",
-            streamed=asked.stream,
+            # an embedding is whole when it begins: its end is the first that is seen of it
+            streamed=asked.stream or not generates,
+            choices=asked.choices,
         )
 
     def _terms(self, asked: Asked, intent: Intent, admission: Admission) -> Terms:
@@ -245,24 +273,30 @@ class Governor:
             intent=intent.name,
             service_class=intent.service_class.value,
             model=plan.model,
-            max_tokens=plan.max_tokens,
+            max_tokens=plan.max_tokens or None,
             fields={} if goes is None else goes.set_fields,
+            removed=() if goes is None else goes.remove_fields,
             headers=() if goes is None else tuple(goes.headers.items()),
             actions=tuple(actions),
             reason=admission.reason or why(plan),
             retry_after_s=plan.retry_after_s,
+            queued_s=admission.queued_s,
             control=control,
             plan=plan,
         )
 
     def _constraints(self, asked: Asked, intent: Intent, plan: Plan) -> Constraints:
         model = self._controller.config.catalogue.get(plan.model)
+        engine = _UNKNOWN if model is None else self._engines.get(model.backend, _UNKNOWN)
         around = Surroundings(
-            dialect=Dialect.NONE if model is None else self._dialects.get(model.backend, Dialect.NONE),
+            dialect=engine.dialect,
             endpoint=ROUTES[asked.route],
             tenant=asked.tenant or "",
             elapsed_ms=(self._clock.monotonic_s() - asked.arrived_s) * 1000,
-            body={"model": asked.model, **asked.ceilings},
+            engine_priority=engine.engine_priority,
+            body={"model": asked.model, **asked.fields},
+            reasoning=model is not None and model.reasoning,
+            isolate_cache=engine.isolate_cache,
         )
         return translate(plan, intent, around)
 

@@ -41,6 +41,8 @@ class Admission:
     """Why it was not admitted."""
     snapshot: Snapshot | None = None
     """What the plan in force was made from, where it is newer than the submission's."""
+    queued_s: float = 0.0
+    """How long the caller was kept waiting here; what came before it arrived is not in it."""
 
 
 class Loop:
@@ -75,6 +77,7 @@ class Loop:
         future: asyncio.Future[Release | Expiry] = asyncio.get_running_loop().create_future()
         self._waiting[request.request_id] = future
         self._wake()
+        parked_s = self._clock.monotonic_s()
         try:
             outcome = await future
         except asyncio.CancelledError:
@@ -92,6 +95,7 @@ class Loop:
                 waited_s=outcome.waited_s,
                 reason=outcome.reason,
                 snapshot=outcome.snapshot,
+                queued_s=self._clock.monotonic_s() - parked_s,
             )
         return Admission(
             submission,
@@ -100,6 +104,7 @@ class Loop:
             waited_s=outcome.waited_s,
             release=outcome,
             snapshot=outcome.snapshot,
+            queued_s=self._clock.monotonic_s() - parked_s,
         )
 
     def first_token(self, request_id: str) -> None:

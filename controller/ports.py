@@ -84,8 +84,13 @@ class Asked(Protocol):
         ...
 
     @property
-    def ceilings(self) -> Mapping[str, int]:
-        """The fields that bound it, as they stand in the body."""
+    def fields(self) -> Mapping[str, int | str]:
+        """The fields of the body that steer an engine, as they stand there."""
+        ...
+
+    @property
+    def choices(self) -> int:
+        """How many answers are asked for at once."""
         ...
 
     @property

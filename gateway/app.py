@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Self
 
-from controller.catalogue import Catalogue, Model
 from controller.core import Controller, ControllerConfig
 from controller.governor import Governor
-from controller.intent import IntentSet, InvalidIntentError, read_intents
-from controller.llmd.translate import Dialect
 from gateway.admin.control import ControlPages
 from gateway.admin.health import HealthPages, Readiness
 from gateway.admin.pins import PinPages
@@ -23,9 +20,10 @@ from gateway.admin.records import RecordPages
 from gateway.auth.keys import KeyRing, Principal
 from gateway.config import Config
 from gateway.engine.decide import EngineSettings
+from gateway.governing import Reload, control_config, engines_of, reload_intents
 from gateway.kernel.clock import Clock, Randomness
 from gateway.kernel.draws import Draws
-from gateway.kernel.errors import InvalidConfigError, StoreUnavailableError
+from gateway.kernel.errors import StoreUnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import Mode
 from gateway.listener.router import Route, Router
@@ -33,6 +31,7 @@ from gateway.listener.server import Listener
 from gateway.live import Live, Snapshot
 from gateway.mcp import McpSurface
 from gateway.memory.snapshot import MemoryIndex
+from gateway.pipeline.announce import Announcer
 from gateway.pipeline.decisions import Decisions
 from gateway.pipeline.gatehouse import gate_entries
 from gateway.pipeline.govern import FailOpen
@@ -47,6 +46,7 @@ from gateway.policy.select import PolicySet
 from gateway.proxy.actions import ActionGate
 from gateway.proxy.openai import OpenAiProxy
 from gateway.proxy.passthrough import PassThrough
+from gateway.reload import PolicyPart, Reloader
 from gateway.store.open import open_store
 from gateway.store.port import Store, StoreHealth
 from gateway.system import SystemClock, SystemRandomness
@@ -112,7 +112,10 @@ class Gateway:
         self._decisions = Decisions(
             self._live, store, clock, ids, self._memory, noted=partial(self._metrics.decision, "decide")
         )
+        policy_part = PolicyPart(config.policy, self._live, store, clock, ids)
+        self._reloader = Reloader([policy_part], self._metrics.reload, watch=config.policy.watch)
         self._pages: dict[str, MetricsPage] = {}
+        self._announcer = Announcer(clock)
         self._governor = None if control is None else self._make_governor(control)
         self._data: Listener | None = None
         self._admin: Listener | None = None
@@ -142,7 +145,7 @@ class Gateway:
         config = self._config
         upstreams = await Upstreams.connect(config, clock=self._clock, randomness=self._randomness)
         self._upstreams = upstreams
-        health = HealthPages(self._readiness, self._metrics, facts=self._facts())
+        health = HealthPages(self._readiness, self._metrics, facts=self._facts)
         shapes = {"/v1/": openai_error_body, "/mcp/": mcp_error_body}
         around = self._surroundings(upstreams)
         if config.mcp.servers:
@@ -168,6 +171,7 @@ class Gateway:
         self._tasks = [
             spawn(upstreams.keep_fresh(), name="catalogue"),
             spawn(self._memory.follow(), name="memory"),
+            spawn(self._reloader.run(), name="reload"),
         ]
         if self._governor is not None:
             self._metrics.watch_control(self._control_reading)
@@ -204,6 +208,7 @@ class Gateway:
             self._clock,
             self._ids,
             forward_authorization=not config.keys,
+            first_rung=None if around.governor is None else around.governor.first_rung,
             tools=tool_desk(config, self._store, self._clock, self._ids, self._metrics),
         )
         return (
@@ -239,19 +244,18 @@ class Gateway:
         retries = upstreams.retries(config.retries, Draws(self._randomness))
         self._metrics.watch_retries(retries.reading)
         deadlines = Deadlines(first_byte_s=config.limits.first_byte_s, idle_s=config.limits.idle_s)
-        governor = None if self._governor is None else FailOpen(self._governor, observer)
+        governor = None if self._governor is None else FailOpen(self._governor, observer, self._announcer)
         return Surroundings(self._store, self._clock, self._ids, observer, deadlines, governor, retries)
 
     def _make_governor(self, control: ControllerConfig) -> Governor:
         controller = Controller(control, self._clock.monotonic_s())
-        journal = ControlJournal(self._store, self._clock, self._ids)
-        dialects = {backend.name: Dialect(backend.dialect) for backend in self._config.backends}
+        journal = ControlJournal(self._store, self._clock, self._ids, self._announcer)
         self._pages = {
             backend.name: MetricsPage(backend.metrics_url, where=f"backends.{backend.name}.metrics_url")
             for backend in self._config.backends
             if backend.metrics_url is not None
         }
-        return Governor(controller, self._clock, journal, dialects, self._pages)
+        return Governor(controller, self._clock, journal, engines_of(self._config), self._pages)
 
     def _control_reading(self) -> ControlReading:
         assert self._governor is not None
@@ -273,6 +277,14 @@ class Gateway:
             stall_s=limits.client_stall_s,
         )
 
+    def reload(self) -> None:
+        """Read the policies anew, soon; the last good ones stay where they are wrong."""
+        self._reloader.ask()
+
+    async def follow_intents(self, reload: Reload) -> bool:
+        """Follow the intents of a configuration that is read anew; False where the last good ones stay."""
+        return await reload_intents(self._governor, reload)
+
     def store_health(self) -> StoreHealth:
         """Tell how the store is."""
         return self._store.health()
@@ -290,33 +302,6 @@ class Gateway:
     def _facts(self) -> dict[str, str]:
         main = self._live.snapshot.policies.main
         return {"policy_id": main.policy_id, "policy_hash": main.policy_hash}
-
-
-def control_config(config: Config) -> ControllerConfig | None:
-    """Return what the controller is made with; None without intents. Raises InvalidConfigError."""
-    if not config.intents:
-        return None
-    catalogue = Catalogue(
-        Model(
-            name=model.name,
-            backend=model.backend[0].name,
-            quality=model.quality,
-            usd_per_mtok_in=model.price_in,
-            usd_per_mtok_out=model.price_out,
-            context_tokens=model.context,
-            replicas=model.replicas,
-            in_flight_max=model.in_flight_max * model.replicas,
-        )
-        for model in config.models
-    )
-    try:
-        intents: IntentSet = read_intents(config.intents, catalogue)
-    except InvalidIntentError as error:
-        lines = "\n".join(f"- {problem.pointer}: {problem.message}" for problem in error.problems)
-        raise InvalidConfigError(
-            f"the intents are not valid:\n{lines}", hint="see schemas/intent.v1.json"
-        ) from None
-    return ControllerConfig(catalogue, intents)
 
 
 def _key_ring(config: Config) -> KeyRing:
@@ -350,8 +335,15 @@ async def _stopped(stop: asyncio.Event, gateway: Gateway) -> None:
                 await stop.wait()
 
 
-async def serve(config: Config, *, ready: Callable[[Ports], None]) -> None:
-    """Run a gateway until SIGTERM or SIGINT, then drain it.
+def _reread(gateway: Gateway, reload: Reload | None) -> None:
+    """Read policies and intents anew; whatever is wrong leaves the last good of its kind in force."""
+    gateway.reload()
+    if reload is not None:
+        _ = spawn(gateway.follow_intents(reload), name="reload")
+
+
+async def serve(config: Config, *, ready: Callable[[Ports], None], reload: Reload | None = None) -> None:
+    """Run a gateway until SIGTERM or SIGINT, then drain it. At SIGHUP its intents are read anew.
 
     Raises SetupError, and StoreUnavailableError where the store failed for good while it ran.
     """
@@ -365,6 +357,7 @@ async def serve(config: Config, *, ready: Callable[[Ports], None]) -> None:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(signal.SIGHUP, lambda: _reread(gateway, reload))
             ready(ports)
             LOG.info("serving", extra={"facts": {"port": ports.port, "admin_port": ports.admin_port}})
             await _stopped(stop, gateway)

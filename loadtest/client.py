@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -33,8 +34,8 @@ def trouble(error: OSError) -> str:
     """Return what went wrong in a few words; a TimeoutError is an OSError without any."""
     if isinstance(error, AnswerError):
         return str(error)
-    if error.strerror:
-        return error.strerror.lower()
+    if error.errno:
+        return os.strerror(error.errno).lower()
     return "it took too long" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
 
 

@@ -22,7 +22,7 @@ import uvloop
 
 from controller.evaluate.arms.data import Comparison, Spans
 from controller.evaluate.arms.sheet import plain
-from controller.evaluate.arms.verdict import verdict
+from controller.evaluate.arms.verdict import BASELINE_MAX, verdict
 from controller.evaluate.arms.virtual import services_of
 from controller.evaluate.arms.words import results, timeline_text
 from controller.evaluate.world import PRICES
@@ -144,9 +144,12 @@ def loadtest_command(
         raise typer.Exit(EXIT_PARTIAL if found.word == "PARTIAL" else EXIT_MISSED)
 
 
+FOURFOLD: Final = 4.0
+"""The spike that the promise is about: a smaller one need not overload anything."""
 DRAIN_S: Final = 20.0
 """The longest target of a whole answer: what is not there by then has missed it."""
 SHORT_DRAIN_S: Final = 4.0
+"""Of a demonstration: whoever waits longer than this after its end was lost in its middle."""
 SHORT: Final = Spans(5.0, 7.0, 2.0)
 
 
@@ -206,7 +209,8 @@ async def _own(asked: Asked, screen: Screen) -> Plan:
         knee_rps=knee,
         split=split,
         together=asked.short,
-        agree=not asked.short,
+        baseline_max=BASELINE_MAX if asked.shape == "spike" and asked.times >= FOURFOLD else None,
+        agree=not asked.short and not asked.retries,
     )
 
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import webbrowser
 from pathlib import Path
-from typing import Final
 
 from controller.evaluate.arms.data import Comparison
 from controller.evaluate.arms.pictures import draw
-from controller.evaluate.arms.sheet import plain, report
+from controller.evaluate.arms.sheet import PAGE, files
 from loadtest.stage import StageError
-
-PAGE: Final = "report.html"
-FIGURES: Final = "report.json"
 
 
 def prepare(out: Path) -> None:
@@ -35,14 +30,11 @@ def write(run: Comparison, out: Path) -> Path:
     """Write page, plots and figures; return the page's path. Raise StageError."""
     pictures = draw(run) if importlib.util.find_spec("matplotlib") is not None else ()
     try:
-        for picture in pictures:
-            (out / f"{picture.name}.png").write_bytes(picture.png)
-        (out / FIGURES).write_text(json.dumps(plain(run), indent=1, allow_nan=False) + "\n", "utf-8")
-        page = out / PAGE
-        page.write_text(report(run, pictures), "utf-8")
+        for name, data in files(run, pictures).items():
+            (out / name).write_bytes(data)
     except OSError as error:
         raise StageError(f"cannot write into {out}: {(error.strerror or 'failed').lower()}") from None
-    return page
+    return out / PAGE
 
 
 def show(page: Path) -> None:

@@ -58,6 +58,8 @@ class Plan:
     split: Split | None = None
     together: bool = False
     """Whether the arms are played at the same time, each on its stage: half the time, one view."""
+    baseline_max: float | None = None
+    """What the baseline must stay under; None where that is no matter."""
     agree: bool = True
     """Whether the controlled arm is held against its twin in virtual time."""
 
@@ -89,6 +91,7 @@ class Run:
             facts=plan.facts,
             checks=tuple(check for _, checks in played for check in checks),
             partial=self._why,
+            baseline_max=plan.baseline_max,
             chunks_max=None if plan.cluster is None else world.CHUNKS_MAX,
         )
         return run if self._why or not plan.agree else await self._against_twin(run)

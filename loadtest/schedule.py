@@ -73,10 +73,6 @@ class Schedule:
         """Return requests and tool actions as one list by time."""
         return sorted([*self.asks, *self.acts], key=lambda one: (one.at_s, one.request_id))
 
-    def share(self, index: int, count: int) -> Schedule:
-        """Return every `count`-th request from `index` on: one worker's part."""
-        return replace(self, asks=self.asks[index::count], acts=self.acts[index::count])
-
 
 @dataclass(frozen=True, slots=True)
 class Load:

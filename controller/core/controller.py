@@ -84,7 +84,7 @@ class Controller:
             lengths=self._lengths.table(request.route),
             mode=self._mode_for(request.request_id),
             session_model=self._sessions.get(request.session),
-            budget_left_uusd=None if request.intent.budget is None else self._hard_left(request, now_s),
+            budget_left_uusd=self._account(request).hard_left_uusd(now_s),
         )
 
     def poll(self, now_s: float) -> tuple[Release | Expiry, ...]:
@@ -123,12 +123,13 @@ class Controller:
         complete = outcome.status == "complete"
         deployment = self.deployments[flight.model]
         failed = outcome.status in {"failed", "timeout"}
-        deployment.ended(flight, outcome.output_tokens, failed=failed, now_s=now_s)
+        each = outcome.output_tokens / flight.request.choices  # tokens of one answer
+        deployment.ended(flight, each, failed=failed, now_s=now_s)
         cost_uusd = cost_of(flight, outcome, deployment.model)
         account = self._account(flight.request)
         account.spent(cost_uusd - flight.cost_uusd, now_s)
-        if complete and not cut_by_us(flight, outcome):
-            self._lengths.add(flight.request.route, outcome.output_tokens)
+        if complete and outcome.output_tokens and not cut_by_us(flight, outcome):
+            self._lengths.add(flight.request.route, round(each))
         settlement = settle(flight, outcome, cost_uusd, now_s)
         self.counts["completed" if complete else _TALLY.get(outcome.status, "failed")] += 1
         if not complete and outcome.status != "client_gone":
@@ -224,9 +225,6 @@ class Controller:
         return len(self._queued)
 
     # --- the inside ------------------------------------------------------------------------------
-
-    def _hard_left(self, request: Request, now_s: float) -> int | None:
-        return self._account(request).hard_left_uusd(now_s)
 
     def _planned(self, request: Request, snapshot: Snapshot) -> tuple[Plan, Plan | None]:
         try:

@@ -137,12 +137,12 @@ class Deployment:
         own = request.input_tokens - min(request.cached_tokens, request.input_tokens)
         if self.in_flight == self.decoding:
             self._last_life_s = now_s
-        self.in_flight += 1
+        self.in_flight += request.choices
         if request.streamed:
             self.prefill_tokens += own
         else:
             # nothing will be seen of it before its end: silence is no sign of a hang
-            self.decoding += 1
+            self.decoding += request.choices
         self.breaker.sent(now_s)
         ahead = own + max(self.prefill_tokens - own, 0) / self.model.replicas
         batch = self.in_flight / self.model.replicas
@@ -153,26 +153,27 @@ class Deployment:
         flight.first_s = now_s
         self._last_life_s = now_s
         self._leave_prefill(flight)
-        self.decoding += 1
+        self.decoding += flight.request.choices
         self.estimator.first_token(flight.tokens_ahead, now_s - flight.sent_s)
         own = flight.request.input_tokens - min(flight.request.cached_tokens, flight.request.input_tokens)
         self.estimator.served(self.coefficients.prefill_token_s * own / self.model.replicas, now_s)
 
-    def ended(self, flight: Flight, output_tokens: int, *, failed: bool, now_s: float) -> None:
-        """Take a request out of flight, and learn its pace if it completed."""
+    def ended(self, flight: Flight, output_tokens: float, *, failed: bool, now_s: float) -> None:
+        """Take a request out of flight, and learn its pace if it completed; the tokens are of one choice."""
+        choices = flight.request.choices
         self._last_life_s = now_s
-        self.in_flight -= 1
+        self.in_flight -= choices
         self.breaker.result(failed=failed, now_s=now_s)
         if flight.first_s is None:
             if flight.request.streamed:
                 self._leave_prefill(flight)
             else:
-                self.decoding -= 1
+                self.decoding -= choices
             return
-        self.decoding -= 1
+        self.decoding -= choices
         if not failed and output_tokens > 1 and now_s > flight.first_s:
             pace_s = (now_s - flight.first_s) / (output_tokens - 1)
-            batch = (flight.batch_start + (self.in_flight + 1) / self.model.replicas) / 2
+            batch = (flight.batch_start + (self.in_flight + choices) / self.model.replicas) / 2
             self.estimator.decode(batch, pace_s)
             # an answer's pace is an average over its life: a long one tells of a time that has passed
             decode_s = now_s - flight.first_s

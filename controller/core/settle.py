@@ -34,7 +34,7 @@ def settle(flight: Flight, outcome: Outcome, cost_uusd: int, now_s: float) -> Se
     e2e_s = now_s - request.arrived_s
     missed: tuple[str, ...] = (outcome.status,)
     if outcome.status == "complete":
-        missed = missed_targets(request.intent, ttft_s, e2e_s, outcome.output_tokens)
+        missed = missed_targets(request.intent, ttft_s, e2e_s, outcome.output_tokens // request.choices)
     prediction = plan.prediction
     complete = outcome.status == "complete"
     return Settlement(
@@ -64,7 +64,7 @@ def cost_of(flight: Flight, outcome: Outcome, model: Model) -> int:
 def cut_by_us(flight: Flight, outcome: Outcome) -> bool:
     """Tell whether the answer's length says nothing about how long it would have been."""
     cap = flight.plan.max_tokens
-    return outcome.truncated or (cap is not None and outcome.output_tokens >= cap)
+    return outcome.truncated or (cap is not None and outcome.output_tokens >= cap * flight.request.choices)
 
 
 def settle_unsent(request_id: str, plan: Plan, status: str, waited_s: float) -> Settlement:

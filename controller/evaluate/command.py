@@ -15,6 +15,10 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
+from controller.evaluate.arms.pictures import draw as draw_arms
+from controller.evaluate.arms.retold import comparison
+from controller.evaluate.arms.sheet import PAGE, files
+from controller.evaluate.arms.verdict import verdict
 from controller.evaluate.bars import bar_lines, bars_of
 from controller.evaluate.bound import Bound
 from controller.evaluate.figures import Figures, figures_of
@@ -61,6 +65,10 @@ def evaluate(
         Path | None,
         typer.Option(help="Directory for JSON, Markdown, plots (PNG) and one HTML page."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Directory for the report that `lumyn loadtest` writes, of the first seed."),
+    ] = None,
     *,
     bound: Annotated[
         bool,
@@ -85,8 +93,9 @@ def evaluate(
     names, wanted, numbers = _scenarios(scenario), _policies(policies), _seeds(seeds)
     if bound and importlib.util.find_spec("scipy") is None:
         _stop("--bound needs scipy, which is not installed: pip install scipy", EXIT_FAILED)
-    if out is not None:
-        _make(out)
+    for directory in (out, report):
+        if directory is not None:
+            _make(directory)
     done: list[Evaluated] = []
     for name in names:
         found = _evaluate(
@@ -100,6 +109,17 @@ def evaluate(
         typer.echo(texts[0] if len(texts) == 1 else "[" + ",\n".join(texts) + "]")
     if out is not None:
         write(done, out)
+    if report is not None:
+        retell(names[0], wanted, numbers[0], done[0].split, report)
+
+
+def retell(name: str, policies: tuple[str, ...], seed: int, split: Split | None, out: Path) -> None:
+    """Write the report of one seed of one scenario, as a live run would have it."""
+    run = comparison(SCENARIOS[name], policies, seed, split)
+    pictures: tuple[Picture, ...] = draw_arms(run) if _can_draw() else ()
+    for file, data in files(run, pictures).items():
+        _write(out / file, data)
+    typer.echo(f"{verdict(run).line}\nwrote {out / PAGE} and the files beside it", err=True)
 
 
 def _evaluate(
@@ -168,10 +188,16 @@ def _section(found: Evaluated, pictures: tuple[Picture, ...]) -> Section:
 
 
 def _pictures(found: Evaluated) -> tuple[Picture, ...]:
-    if importlib.util.find_spec("matplotlib") is None:
-        typer.echo("no plots: matplotlib is not installed; pip install 'lumyn-gateway[loadtest]'", err=True)
+    if not _can_draw():
         return ()
     return draw(found.scenario, found.entries, found.runs, found.bounds)
+
+
+def _can_draw() -> bool:
+    if importlib.util.find_spec("matplotlib") is None:
+        typer.echo("no plots: matplotlib is not installed; pip install 'lumyn-gateway[loadtest]'", err=True)
+        return False
+    return True
 
 
 def _summary(found: Evaluated) -> dict[str, Any]:

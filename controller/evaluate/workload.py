@@ -112,9 +112,8 @@ class Scenario:
 
     def _arrivals(self, arrivals: random.Random, noise: random.Random) -> Iterator[float]:
         """Yield times by thinning a gamma process of the peak rate with the rate in force."""
-        peak = (
-            self.base_rps * max(self.shape(t / 2) for t in range(int(2 * self.end_s))) * math.exp(3 * OU_SD)
-        )
+        highest = max(self.shape(tenth / 10) for tenth in range(int(10 * self.end_s) + 1))
+        peak = self.base_rps * highest * math.exp(3 * OU_SD)
         level, level_at_s, t = 0.0, 0.0, 0.0
         shape = 1.0 / self.burst_cv**2
         while True:

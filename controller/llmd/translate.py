@@ -79,6 +79,16 @@ class EnginePriority(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Engine:
+    """What one backend understands, as its operator declares it."""
+
+    dialect: Dialect = Dialect.NONE
+    engine_priority: EnginePriority = EnginePriority.OFF
+    isolate_cache: bool = False
+    """Whether tenants must not share a prefix cache (`cache_salt`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the translation needs to know besides plan and intent."""
 

@@ -300,7 +300,7 @@ def _plan(
             ttft_high_s=chosen.ttft_s * rung.state.coefficients.ttft_spread,
             e2e_s=chosen.e2e_s,
             cost_uusd=chosen.cost_uusd,
-            output_tokens=cap.mean,
+            output_tokens=request.choices * cap.mean,
         ),
         actions=actions_of(request, table, chosen, disposition, cause),
         options=tuple(table),

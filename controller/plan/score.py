@@ -122,7 +122,7 @@ def outlook(request: Request, state: ModelState, live: LiveState, value: float, 
     work_s = prefill_work_s + TYPICAL_OUTPUT_TOKENS * token_work_s
     wait_s = _wait_s(request.intent.priority, live, work_s if full else 0.0, c.capacity)
     ttft_s = wait_s + c.prefill_s(own + live.prefill_tokens / replicas)
-    tpot_s = _tpot_s(state, live)
+    tpot_s = _tpot_s(state, live, request.choices)
     pressed = full or live.queued > 0 or state.price * work_s > PRICE_FELT * value
     met, fits = _met(request, state, ttft_s, tpot_s, now_s)
     refused = _refused_model(request, state, ttft_s if pressed else 0.0)
@@ -141,9 +141,9 @@ def _wait_s(priority: int, live: LiveState, slot_s: float, capacity: float) -> f
     return (ahead_s + slot_s) / capacity
 
 
-def _tpot_s(state: ModelState, live: LiveState) -> float:
+def _tpot_s(state: ModelState, live: LiveState, choices: int) -> float:
     c = state.coefficients
-    batch = min(float(state.limit), live.in_flight + 1.0 + live.queued) / state.replicas
+    batch = min(float(state.limit), live.in_flight + float(choices) + live.queued) / state.replicas
     if state.tpot_s is None:
         return c.tpot_s(batch)
     # measured level, fitted slope: right at once, and right about what one more will do
@@ -197,6 +197,7 @@ def options(
     lengths, value = snapshot.lengths, request.intent.weight * price.burn
     wait_s, ttft_s, tpot_s, _, met_start, fits, prefill_work_s, token_work_s, refused = view
     input_cost = request.input_tokens * state.usd_per_mtok_in
+    choices = request.choices
     bounded = request.intent.usd_per_request_max is not None or snapshot.budget_left_uusd is not None
     lines: list[Option] = []
     for cap in caps:
@@ -204,8 +205,8 @@ def options(
         if fits < (math.inf if cap.max_tokens is None else cap.max_tokens):
             met *= 1.0 - exceed_share(fits, lengths)
         quality = state.quality * (1.0 - TRUNCATION_LOSS * cap.truncated)
-        cost_uusd = math.ceil(input_cost + mean * state.usd_per_mtok_out)
-        work_s = prefill_work_s + token_work_s * mean
+        cost_uusd = math.ceil(input_cost + choices * mean * state.usd_per_mtok_out)
+        work_s = prefill_work_s + token_work_s * choices * mean
         gain = value * quality * met
         cost_term = price.cost_price * cost_uusd
         load_term = state.price * work_s
@@ -233,7 +234,8 @@ def options(
 
 def reserve_uusd(request: Request, state: ModelState, cap: CapView) -> int:
     """Return what a hard budget must hold back for this request: nine in ten cost no more."""
-    return math.ceil(request.input_tokens * state.usd_per_mtok_in + cap.high * state.usd_per_mtok_out)
+    output_tokens = request.choices * cap.high
+    return math.ceil(request.input_tokens * state.usd_per_mtok_in + output_tokens * state.usd_per_mtok_out)
 
 
 def _too_dear(request: Request, state: ModelState, cap: CapView, budget_left_uusd: int | None) -> str:

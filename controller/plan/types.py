@@ -86,6 +86,8 @@ class Request:
     """The client said that it can wait (a batch route, `service_tier: flex`)."""
     streamed: bool = True
     """Whether its first token can be seen go by; the answer that is not streamed is silent to its end."""
+    choices: int = 1
+    """Answers asked for at once (`n`): each is decoded, and paid for."""
     without: tuple[str, ...] = ()
     """Models that have failed this very request: a further attempt goes elsewhere."""
 

@@ -25,9 +25,9 @@ class HealthPages:
     """Serves liveness and readiness on any listener, metrics on the admin one."""
 
     def __init__(
-        self, readiness: Callable[[], Readiness], metrics: Metrics, *, facts: dict[str, str]
+        self, readiness: Callable[[], Readiness], metrics: Metrics, *, facts: Callable[[], dict[str, str]]
     ) -> None:
-        """`facts` are shown with readiness: version, policy hash."""
+        """`facts` are shown with readiness: the policy that is in force."""
         self._readiness = readiness
         self._metrics = metrics
         self._facts = facts
@@ -50,7 +50,7 @@ class HealthPages:
 
     async def _ready(self, client: HttpClient) -> None:
         state = self._readiness()
-        body = {"ready": state.ready, "reason": state.reason, **self._facts}
+        body = {"ready": state.ready, "reason": state.reason, **self._facts()}
         await client.send(200 if state.ready else 503, orjson.dumps(body))
 
     async def _render_metrics(self, client: HttpClient) -> None:

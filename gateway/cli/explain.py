@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.cli import options
-from gateway.cli.render import say, say_facts, verdict
+from gateway.cli.render import say, say_facts, table, verdict
 from gateway.cli.stored import stored_record
+from gateway.cli.why import COLUMNS, came_true, option_rows, outcome_of, sentence
 
 if TYPE_CHECKING:
     from gateway.kernel.types import JSONObject
@@ -19,7 +20,10 @@ def explain_command(
     workspace: options.Workspace = None,
     config: options.Config = None,
 ) -> None:
-    """Say why a decision fell as it did: the rules that matched, what they read, what follows."""
+    """Say why a decision fell as it did: the rules that matched, what they read, what follows.
+
+    Of a governed LLM request also why this model, this cap and this wait, and the options there were.
+    """
     record = stored_record(decision_id, workspace, config)
     if markdown:
         from gateway.records.markdown import record_markdown
@@ -43,7 +47,7 @@ def _say_plainly(record: JSONObject) -> None:
         say(f"summary: {explanation['summary']}")
         for line in explanation["details"]:
             say(f"  - {line}")
-    _say_control(record.get("extensions", {}).get("control"))
+    _say_control(record)
     say("matched_rules:")
     for rule in record["matched_rules"]:
         reasons = ", ".join(rule["reason_codes"])
@@ -53,18 +57,22 @@ def _say_plainly(record: JSONObject) -> None:
     _say_list("obligations", titles)
 
 
-def _say_control(control: JSONObject | None) -> None:
+def _say_control(record: JSONObject) -> None:
     """Say why this model, this cap, this wait, and what else there was to choose from."""
+    control = record.get("extensions", {}).get("control")
     if control is None:
         return
+    outcome = outcome_of(record)
+    say(f"why: {sentence(control, outcome)}")
+    say_facts({name: control[name] for name in ("intent", "service_class", "mode") if name in control})
     _say_list("control", [f"{action['kind']}: {action['reason']}" for action in control["actions"]])
-    rows = [
-        f"{line['model']} max_tokens={line['max_tokens']} utility={line['utility']:.3f} "
-        f"miss={line['miss']:.2f} first_token={line['ttft_s']:.2f}s cost={line['cost_uusd']}"
-        + (f" out: {line['refused_by']}" if line["refused_by"] else "")
-        for line in control.get("options", ())
-    ]
-    _say_list("options", rows)
+    _say_list("came_true", came_true(outcome))
+    rows = option_rows(control)
+    if rows:
+        say("options:")
+        table(COLUMNS, rows)
+    else:
+        say("options: not stored, nothing pressed")
 
 
 def _say_list(name: str, lines: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,8 @@ from gateway.cli.workspace import load_settings
 from gateway.kernel.errors import GatewayError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.app import Ports
     from gateway.config import Config
 
@@ -39,17 +42,19 @@ def serve_command(
         settings = load_settings(workspace, config, flags)
         policies = load_policies(settings.policy)
         if settings.intents:
-            from gateway.app import control_config
+            from gateway.governing import control_config, warnings_of
 
-            control_config(settings)
+            control = control_config(settings)
+            for line in () if control is None else warnings_of(settings, control):
+                typer.echo(f"warning: {line}", err=True)
         _print_settings(settings, policies.main.policy_hash)
         if not dry_run:
-            _run(settings)
+            _run(settings, lambda: load_settings(workspace, config, flags))
     except GatewayError as error:
         fail(error, setup_code=EXIT_SETUP)
 
 
-def _run(settings: Config) -> None:
+def _run(settings: Config, reload: Callable[[], Config]) -> None:
     import asyncio
 
     import uvloop
@@ -57,7 +62,8 @@ def _run(settings: Config) -> None:
     from gateway.app import serve
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, ready=lambda ports: _print_ready(settings, ports)))
+        ready = partial(_print_ready, settings)
+        runner.run(serve(settings, ready=ready, reload=reload))
 
 
 def _print_settings(settings: Config, policy_hash: str) -> None:

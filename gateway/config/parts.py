@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
@@ -46,6 +47,7 @@ class PolicyConfig(Part):
     packs: tuple[str, ...] = PACKS
     mode: Mode | None = Mode.ENFORCE
     advisory_allowed: bool = False
+    watch: bool = True
 
 
 class RedactionConfig(Part):
@@ -78,6 +80,8 @@ class BackendConfig(Part):
     api_key: str | None = None
     connections_max: Annotated[int, Field(ge=1, le=65_536)] = bounds.UPSTREAM_CONNECTIONS_MAX
     dialect: Literal["llm-d>=0.11", "llm-d-0.9", "gaie", "vllm", "none"] = "none"
+    engine_priority: Literal["off", "vllm", "sglang"] = "off"
+    isolate_cache: bool = False
     metrics_url: str | None = None
 
 
@@ -100,6 +104,7 @@ class ModelConfig(Part):
     quality: Annotated[float, Field(ge=0, le=1)] = 1.0
     context: Annotated[int, Field(ge=1, le=100_000_000)] = 131_072
     in_flight_max: Annotated[int, Field(ge=1, le=65_536)] = 512
+    reasoning: bool = False
 
     @property
     def replicas(self) -> int:
@@ -207,6 +212,16 @@ class Config(Part):
     log: LogConfig = LogConfig()
     service: ServiceConfig = ServiceConfig()
 
+    @cached_property
+    def source(self) -> str | None:
+        """The file that it was read from, for messages: no part of what is configured. None without one."""
+        return None
+
+    def read_from(self, source: str | None) -> Config:
+        """Return the same configuration, knowing its file."""
+        self.__dict__["source"] = source
+        return self
+
     @model_validator(mode="after")
     def _holds_together(self) -> Config:
         _unique("keys", [key.name for key in self.keys])
@@ -215,7 +230,10 @@ class Config(Part):
         _unique("models", [model.name for model in self.models])
         _unique("tools", [tool.name for tool in self.tools])
         _unique("passthrough", [passed.path for passed in self.passthrough])
-        dialects = {backend.name: backend.dialect for backend in self.backends}
+        dialects = {
+            backend.name: (backend.dialect, backend.engine_priority, backend.isolate_cache)
+            for backend in self.backends
+        }
         for passed in self.passthrough:
             _check_backend(passed, list(dialects))
         for model in self.models:
@@ -244,7 +262,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _check_serving(model: ModelConfig, dialects: Mapping[str, str]) -> None:
+def _check_serving(model: ModelConfig, dialects: Mapping[str, tuple[str, str, bool]]) -> None:
     names = [share.name for share in model.backend]
     _unique(f"model `{model.name}`", names)
     for name in names:
@@ -252,7 +270,10 @@ def _check_serving(model: ModelConfig, dialects: Mapping[str, str]) -> None:
             raise ValueError(f"model `{model.name}` names the backend `{name}`, which is not there")
     if len({dialects[name] for name in names}) > 1:
         # A plan is written down once, in the words of whoever serves the model.
-        raise ValueError(f"model `{model.name}`: its backends must speak one dialect")
+        raise ValueError(
+            f"model `{model.name}`: its backends must speak one dialect, with one `engine_priority` and "
+            "one `isolate_cache`"
+        )
 
 
 def _check_backend(passed: PassthroughConfig, names: list[str]) -> None:

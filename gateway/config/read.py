@@ -56,7 +56,7 @@ def load_config(
         _use_one_backend(value, url)
     value = _merge(value, overrides or {})
     try:
-        return Config.model_validate(value)
+        return Config.model_validate(value).read_from(named)
     except ValidationError as error:
         raise _explain(error, named or "configuration") from None
 

@@ -25,7 +25,8 @@ from gateway.kernel.types import Fate, JSONObject
 from gateway.pipeline.exchange import START, TABLE, Command, Event, State, Transition
 from gateway.pipeline.further import Attempts, Load
 from gateway.pipeline.govern import TURNED_AWAY, ending_of, turned_away
-from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge, Watch
+from gateway.pipeline.ports import Admitted, Asked, Client, Judge
+from gateway.pipeline.relayed import Answer, Watch
 from gateway.pipeline.sighting import (
     Sighting,
     content_length,
@@ -164,6 +165,7 @@ class Exchange:
         if terms is None:
             self._asked = None
             return Event.UNGOVERNED
+        self.sighting.queued_s = terms.queued_s
         try:
             admitted = self._judge.planned(admitted, terms)
         except GatewayError as error:
@@ -344,10 +346,8 @@ class Exchange:
 
     def _relay_break(self, _: Transition) -> None:
         error = self.sighting.error or UpstreamBrokenError("the gateway is stopping")
-        event = None
-        if self._watch is not None and self._admitted is not None:
-            event = self._admitted.api.error_event(error)
-        self._client.break_off(event)
+        told = None if self._watch is None else self._admitted
+        self._client.break_off(None if told is None else told.api.error_event(error))
 
     def _note(self, error: GatewayError, event: Event) -> Event:
         self.sighting.error = error

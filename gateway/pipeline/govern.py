@@ -10,12 +10,16 @@ from collections.abc import Collection
 
 from gateway.kernel.errors import ExpiredError, LoadError, ShedError
 from gateway.kernel.types import Fate, JSONObject
+from gateway.pipeline.announce import Announcer
 from gateway.pipeline.exchange import Event
-from gateway.pipeline.ports import Asked, Ending, Governor, Headers, Terms, Watch
+from gateway.pipeline.ports import Asked, Ending, Governor, Headers, Terms
+from gateway.pipeline.relayed import Watch
 from gateway.pipeline.sighting import Observer, Sighting
 
 TURNED_AWAY = {"shed": Event.SHED, "expired": Event.EXPIRED}
 """What happened where the governor did not admit a request."""
+UNTOUCHED = ("PASSED",)
+"""The actions of a request that went as it came."""
 _RETRY_MIN_S = 1.0
 """Load does not vanish sooner: the controller itself looks twice a second."""
 
@@ -44,7 +48,7 @@ def ending_of(asked: Asked, sighting: Sighting, fate: Fate | None, watch: Watch 
         input_tokens=usage.get("prompt_tokens"),
         output_tokens=output_tokens,
         cached_tokens=usage.get("cached_tokens", 0),
-        truncated=asked.max_tokens is not None and output_tokens >= asked.max_tokens,
+        truncated=asked.max_tokens is not None and output_tokens >= asked.max_tokens * asked.choices,
     )
 
 
@@ -69,16 +73,30 @@ class _Net:
 class FailOpen:
     """A governor whose faults cost nobody an answer."""
 
-    __slots__ = ("_governor", "_net")
+    __slots__ = ("_announcer", "_governor", "_net")
 
-    def __init__(self, governor: Governor, observer: Observer) -> None:
+    def __init__(self, governor: Governor, observer: Observer, announcer: Announcer | None = None) -> None:
         self._governor = governor
+        self._announcer = announcer
         self._net = _Net(observer)
 
     async def admit(self, asked: Asked) -> Terms | None:
         """Return the terms, or None where the governor failed. Raises only cancellation."""
         with self._net:
-            return await self._governor.admit(asked)
+            terms = await self._governor.admit(asked)
+            self._announce(asked, terms)
+            return terms
+        return None
+
+    def _announce(self, asked: Asked, terms: Terms) -> None:
+        if self._announcer is not None and terms.actions != UNTOUCHED:
+            facts = {"decision_id": asked.ticket, "intent": terms.intent, "planned_model": terms.model}
+            self._announcer.say(terms.control["actions"], facts)
+
+    def first_rung(self, asked: Asked) -> str | None:
+        """Return the model that the intent of a request prefers; None without one."""
+        with self._net:
+            return self._governor.first_rung(asked)
         return None
 
     def first_token(self, asked: Asked) -> None:
@@ -102,6 +120,7 @@ class FailOpen:
         """Say that another model serves it."""
         with self._net:
             self._governor.diverted(asked, terms, ending)
+            self._announce(asked, terms)
 
     def ended(self, asked: Asked, ending: Ending) -> JSONObject | None:
         """Say how it ended; return prediction against observation, where there is any."""

@@ -12,6 +12,7 @@ from gateway.kernel.clock import Clock, rfc3339
 from gateway.kernel.errors import StoreError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import JSONObject, Tenant
+from gateway.pipeline.announce import Announcer
 from gateway.records.types import ControlEntry, DecisionEntry, EventEntry
 from gateway.store.port import Store
 
@@ -80,13 +81,15 @@ def event_entry(
 class ControlJournal:
     """Keeps control records in the same ledger: ticks under pressure, epochs, changes of mode and intents."""
 
-    def __init__(self, store: Store, clock: Clock, ids: IdSource) -> None:
+    def __init__(self, store: Store, clock: Clock, ids: IdSource, announcer: Announcer) -> None:
         self._store = store
         self._clock = clock
         self._ids = ids
+        self._announcer = announcer
 
     def note(self, kind: str, body: Mapping[str, Any]) -> None:
-        """Queue one record; nobody waits for it, and a store that is down says so by its readiness."""
+        """Queue one record and say it; nobody waits for it, and a store that is down says so itself."""
+        self._announcer.record(kind, body)
         entry = ControlEntry(self._ids.new(), self._clock.wall_ms(), kind, canonical_bytes(body))
         with contextlib.suppress(StoreError):
             _ = self._store.submit((entry,), reserved=True)

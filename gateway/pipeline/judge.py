@@ -6,7 +6,7 @@ traffic becomes a DecisionRequest). It is made by us and therefore valid as made
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeAlias
 
@@ -18,6 +18,7 @@ from gateway.kernel.errors import ForbiddenError, InvalidRequestError, NotFoundE
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import JSONObject, Tenant
 from gateway.live import Live, Snapshot
+from gateway.pipeline.evidence import addressed, evidence_of, planned_evidence, told
 from gateway.pipeline.journal import decision_entry
 from gateway.pipeline.ports import Admitted, Asked, Backend, Further, Headers, Terms
 from gateway.pipeline.retry import Repeats
@@ -26,8 +27,8 @@ from gateway.pipeline.tooljudge import Asker, ToolDesk
 from gateway.records.types import DecisionEntry
 from gateway.wire.api import API_OF
 from gateway.wire.headers import forwarded_request_headers
-from gateway.wire.openai import LlmRequest, Operation, read_llm_request, read_steering
-from gateway.wire.rewrite import with_members
+from gateway.wire.openai import LlmRequest, Operation, Steering, read_llm_request, read_steering
+from gateway.wire.rewrite import with_members, without_members
 
 
 class Catalogue(Protocol):
@@ -57,14 +58,26 @@ class Bench:
     ids: IdSource
     forward_authorization: bool
     """Pass the client's own credential on: only where the gateway has no keys."""
+    first_rung: Callable[[Asked], str | None] | None = None
+    """The model that an intent prefers where the client leaves that to it; None where nobody governs."""
     tools: ToolDesk | None = None
     """None relays tool calls in answers as they come."""
 
 
 _NO_MODEL: Final = ""
-_GOVERNED: Final = frozenset({Operation.CHAT, Operation.COMPLETION, Operation.RESPONSE, Operation.MESSAGE})
-"""What generates tokens, and so can be capped, switched and queued by its length."""
+_GOVERNED: Final = frozenset(
+    {
+        Operation.CHAT,
+        Operation.COMPLETION,
+        Operation.RESPONSE,
+        Operation.MESSAGE,
+        Operation.EMBEDDING,
+    }
+)
+"""What gives an engine work. Embeddings wait, are limited and paid for; there is nothing to cap."""
 _INTENT_HEADER: Final = b"x-lumyn-intent"
+AUTO: Final = "auto"
+"""The model of a client that leaves the choice to its intent, where no backend serves one of that name."""
 
 
 _Case: TypeAlias = tuple[LlmRequest | None, JSONObject, Snapshot, int, bytes]
@@ -117,7 +130,7 @@ class LlmJudge:
         API, NotFoundError for a model nobody serves, ForbiddenError where the key does not cover it.
         """
         facts = self._facts(body)
-        backend = self._backend(facts)
+        backend, model = self._backend(facts)
         if not self._principal.may(self._operation.action_type):
             raise ForbiddenError(
                 f"key `{self._principal.name}` does not cover `{self._operation.action_type}`",
@@ -126,6 +139,11 @@ class LlmJudge:
         bench = self._bench
         at_ms = bench.clock.wall_ms()
         snapshot = bench.live.snapshot
+        sent, chosen = body, None
+        if facts is not None and model is not None and model != facts.model:
+            # what goes if its governor fails after this; a plan has a digest of its own
+            sent = with_members(body, {"model": model})
+            chosen = {AUTO: {"model": model, "sent_digest": sha256_digest(sent)}}
         request = self._request(body, facts, backend)
         tenant = Tenant(self._principal.tenant)
         decision = decide(
@@ -134,10 +152,10 @@ class LlmJudge:
             advice=snapshot.advise(request),
             settings=snapshot.engine,
             stamp=Stamp(bench.ids.new(), at_ms),
-            own=True,
+            extensions=chosen,
+            own=chosen is None,
         )
         self._case = (facts, request, snapshot, at_ms, body)
-        model = None if facts is None else facts.model
         return Admitted(
             decision=decision,
             tenant=tenant,
@@ -147,7 +165,7 @@ class LlmJudge:
             method="GET" if self._operation is Operation.MODELS else "POST",
             path=self._path,
             headers=self._forwarded(),
-            body=body,
+            body=sent,
             model=model,
             onward=None if facts is None else self,
             api=API_OF[self._operation],
@@ -169,9 +187,12 @@ class LlmJudge:
         if facts is None or self._operation not in _GOVERNED:
             return None
         steering = read_steering(self._operation, admitted.body)
+        return self._asked(facts, admitted.decision.decision_id, steering, arrived_s)
+
+    def _asked(self, facts: LlmRequest, ticket: str, steering: Steering, arrived_s: float) -> Asked:
         named = [value for name, value in self._headers if name.lower() == _INTENT_HEADER]
         return Asked(
-            ticket=admitted.decision.decision_id,
+            ticket=ticket,
             intent=named[0].decode("latin-1") if len(named) == 1 else None,
             permitted=self._principal.intents,
             key=self._principal.name,
@@ -181,7 +202,8 @@ class LlmJudge:
             stream=facts.stream,
             input_tokens=facts.estimated_input_tokens,
             max_tokens=facts.max_tokens,
-            ceilings=steering.ceilings,
+            fields=steering.fields,
+            choices=facts.choices,
             service_tier=steering.service_tier,
             arrived_s=arrived_s,
         )
@@ -199,11 +221,11 @@ class LlmJudge:
         backend = admitted.backend
         if goes and terms.model != admitted.model:
             backend = self._bench.catalogue.backend_of(terms.model) or backend
-        body = with_members(admitted.body, terms.fields) if goes and terms.fields else admitted.body
+        body = _steered(admitted.body, terms) if goes else admitted.body
         control = dict(terms.control)
         if body is not admitted.body:
             control["sent_digest"] = sha256_digest(body)
-        request = _addressed(asked, backend.name, _planned_evidence(terms, goes=goes))
+        request = addressed(asked, backend.name, planned_evidence(terms, goes=goes))
         self._planned = request
         decision = decide(
             request,
@@ -253,12 +275,12 @@ class LlmJudge:
         changed = replace(
             admitted,
             headers=(*self._forwarded(), *_raw(terms.headers)),
-            body=with_members(body, terms.fields) if terms.fields else body,
+            body=_steered(body, terms),
             model=terms.model,
             actions=terms.actions,
             reason=terms.reason,
         )
-        request = asked | {"evidence": asked["evidence"] | _planned_evidence(terms, goes=True)}
+        request = asked | {"evidence": asked["evidence"] | planned_evidence(terms, goes=True)}
         return self._permitted(changed, request, terms.model, excluding)
 
     def _permitted(
@@ -269,7 +291,7 @@ class LlmJudge:
         _, _, snapshot, at_ms, _ = self._case
         passed_over = set(excluding)
         while (backend := self._bench.catalogue.backend_of(model or _NO_MODEL, passed_over)) is not None:
-            request = _addressed(asked, backend.name, {})
+            request = addressed(asked, backend.name, {})
             decision = decide(
                 request,
                 policies=snapshot.policies,
@@ -278,7 +300,7 @@ class LlmJudge:
                 stamp=Stamp(admitted.decision.decision_id, at_ms),
             )
             if decision.forwardable:
-                return Further(replace(admitted, backend=backend), _told(decision))
+                return Further(replace(admitted, backend=backend), told(decision))
             passed_over.add(backend.name)
         return None
 
@@ -299,11 +321,16 @@ class LlmJudge:
             raise InvalidRequestError("this request has no body", pointer="")
         return None
 
-    def _backend(self, facts: LlmRequest | None) -> Backend:
+    def _backend(self, facts: LlmRequest | None) -> tuple[Backend, str | None]:
+        """Return who serves the request, and which model; of `auto` the first of its intent's ladder."""
         catalogue = self._bench.catalogue
         if facts is None:
-            return catalogue.models_backend
-        backend = catalogue.backend_of(facts.model)
+            return catalogue.models_backend, None
+        model = facts.model
+        backend = catalogue.backend_of(model)
+        if backend is None and model == AUTO and self._bench.first_rung is not None:
+            model = self._bench.first_rung(self._asked(facts, "", Steering({}, None), 0.0)) or AUTO
+            backend = catalogue.backend_of(model)
         if backend is None:
             known = ", ".join(f"`{model}`" for model in catalogue.known()[:10]) or "none yet"
             raise NotFoundError(
@@ -312,7 +339,7 @@ class LlmJudge:
                 pointer="/model",
                 hint=f"known models: {known}",
             )
-        return backend
+        return backend, model
 
     def _request(self, body: bytes, facts: LlmRequest | None, backend: Backend) -> JSONObject:
         operation = self._operation
@@ -333,7 +360,7 @@ class LlmJudge:
                 "intent": f"{model or 'list models'} via {operation.path}",
                 "target": {"system": backend.name, "resource_type": "model", "resource_id": model},
             },
-            "evidence": _evidence(facts),
+            "evidence": evidence_of(facts),
             "context": {"mode": "digest_only", "digest": sha256_digest(body)},
         }
 
@@ -344,46 +371,12 @@ class LlmJudge:
         return headers
 
 
-def _evidence(facts: LlmRequest | None) -> JSONObject:
-    if facts is None:
-        return {}
-    evidence: JSONObject = {
-        "model": facts.model,
-        "stream": facts.stream,
-        "estimated_input_tokens": facts.estimated_input_tokens,
-        "tools_count": facts.tools_count,
-        "choices_count": facts.choices,
-    }
-    if facts.max_tokens is not None:
-        evidence["max_tokens"] = facts.max_tokens
-    return evidence
-
-
-def _addressed(asked: JSONObject, system: str, evidence: JSONObject) -> JSONObject:
-    """Return a request with more evidence, for another system."""
-    action = asked["action"]
-    target = action["target"] | {"system": system}
-    return asked | {"action": action | {"target": target}, "evidence": asked["evidence"] | evidence}
-
-
-def _told(decision: Decision) -> JSONObject:
-    """Return what the event of an attempt says of the decision about it."""
-    return {
-        "verdict": decision.verdict.value,
-        "reason_codes": list(decision.reason_codes),
-        "policy_hash": decision.policy_hash,
-        "inputs_digest": decision.inputs_digest,
-    }
-
-
 def _raw(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
-def _planned_evidence(terms: Terms, *, goes: bool) -> JSONObject:
-    evidence: JSONObject = {"intent": terms.intent, "service_class": terms.service_class}
-    if goes:
-        evidence["planned_model"] = terms.model
-        if terms.max_tokens is not None:
-            evidence["planned_max_tokens"] = terms.max_tokens
-    return evidence
+def _steered(body: bytes, terms: Terms) -> bytes:
+    """Return the body as a plan changes it; the very bytes where it does not."""
+    if terms.removed:
+        body = without_members(body, terms.removed)
+    return with_members(body, terms.fields) if terms.fields else body

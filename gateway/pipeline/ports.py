@@ -10,7 +10,8 @@ from typing import Protocol, TypeAlias
 from gateway.engine.decide import Decision
 from gateway.kernel.errors import ClaimTakenError, GatewayError
 from gateway.kernel.hot import hot_dataclass
-from gateway.kernel.types import Fate, JSONObject, Tenant
+from gateway.kernel.types import JSONObject, Tenant
+from gateway.pipeline.relayed import Answer, AnswerGate, Watch
 from gateway.pipeline.retry import Repeats
 from gateway.records.types import Entry
 from gateway.store.claims import ClaimStep
@@ -27,93 +28,6 @@ class Recorder(Protocol):
         self, entries: Sequence[Entry], *, reserved: bool = False, steps: Sequence[ClaimStep] = ()
     ) -> asyncio.Future[Receipt]:
         """See `store.port.Store.submit`."""
-        ...
-
-
-class Answer(Protocol):
-    """A backend's answer, as it arrives."""
-
-    @property
-    def status(self) -> int:
-        """The final status code."""
-        ...
-
-    @property
-    def headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """The headers as they came."""
-        ...
-
-    @property
-    def complete(self) -> bool:
-        """The body came to the end that its framing declared."""
-        ...
-
-    @property
-    def framed(self) -> bool:
-        """The body has a declared end."""
-        ...
-
-    @property
-    def buffered(self) -> bool:
-        """`chunk()` would return at once."""
-        ...
-
-    async def chunk(self, timeout_s: float) -> bytes:
-        """Return the bytes that have arrived; empty at the end. Raises UpstreamError."""
-        ...
-
-
-class Watch(Protocol):
-    """What looks at an answer as it is relayed, and says at its end whether it is whole."""
-
-    @property
-    def done(self) -> bool:
-        """The end mark of the content has come, whatever the transport says."""
-        ...
-
-    @property
-    def error_seen(self) -> bool:
-        """The backend says inside its answer that it did not do it."""
-        ...
-
-    @property
-    def content_seen(self) -> bool:
-        """The first content has come."""
-        ...
-
-    @property
-    def usage(self) -> JSONObject | None:
-        """The token counts that the backend reports."""
-        ...
-
-    @property
-    def events(self) -> int:
-        """Events so far."""
-        ...
-
-    @property
-    def findings(self) -> JSONObject | None:
-        """What else an outcome says of the answer."""
-        ...
-
-    def feed(self, chunk: bytes) -> None:
-        """Look at the next bytes."""
-        ...
-
-
-class AnswerGate(Protocol):
-    """What stands between a backend's answer and the client: tool calls are judged before they go on."""
-
-    async def open(self, answer: Answer, model: str | None, *, idle_s: float) -> Answer:
-        """Return the answer as it may go on. Its `chunk` may raise any GatewayError.
-
-        An answer that is not streamed is read to its end and judged first. Raises GatewayError where
-        nothing of it may go on: nothing has been sent then.
-        """
-        ...
-
-    def outcomes(self, fate: Fate) -> tuple[Entry, ...]:
-        """Return the ends of the calls that were permitted, given that of the answer which carried them."""
         ...
 
 
@@ -270,8 +184,10 @@ class Asked:
     stream: bool
     input_tokens: int
     max_tokens: int | None
-    ceilings: Mapping[str, int]
-    """The fields of the body that bound the answer, as they are there."""
+    fields: Mapping[str, int | str]
+    """The fields of the body that steer an engine, as they are there."""
+    choices: int
+    """How many answers are asked for at once."""
     service_tier: str | None
     arrived_s: float
     """Of the monotonic clock."""
@@ -307,7 +223,12 @@ class Terms(Protocol):
 
     @property
     def fields(self) -> Mapping[str, int | str]:
-        """The top-level fields of the body to set; empty forwards the bytes as they came."""
+        """The top-level fields of the body to set; with nothing to remove the bytes go as they came."""
+        ...
+
+    @property
+    def removed(self) -> Sequence[str]:
+        """The top-level fields of the body to take out."""
         ...
 
     @property
@@ -328,6 +249,11 @@ class Terms(Protocol):
     @property
     def retry_after_s(self) -> float:
         """When a request that was turned away may come again."""
+        ...
+
+    @property
+    def queued_s(self) -> float:
+        """How long the request was kept waiting for its turn."""
         ...
 
     @property
@@ -359,6 +285,10 @@ class Governor(Protocol):
 
     async def admit(self, asked: Asked) -> Terms:
         """Plan a request and wait for its turn. A cancelled caller leaves nothing behind."""
+        ...
+
+    def first_rung(self, asked: Asked) -> str | None:
+        """Return the model that the intent of a request prefers, None where it has none; plans nothing."""
         ...
 
     def first_token(self, ticket: str) -> None:

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from gateway.kernel.errors import GatewayError, RefusedError
 from gateway.kernel.types import Fate, JSONObject, Verdict
-from gateway.pipeline.ports import Admitted, Answer, Watch
+from gateway.pipeline.ports import Admitted
+from gateway.pipeline.relayed import Answer, Watch
 from gateway.wire.api import MESSAGES
 
 
@@ -17,6 +18,8 @@ class Sighting:
 
     began_s: float
     decided_s: float | None = None
+    queued_s: float = 0.0
+    """How long a governor kept it waiting: its own choice, and no overhead of ours."""
     forwarded_s: float | None = None
     head_s: float | None = None
     first_content_s: float | None = None
@@ -30,6 +33,11 @@ class Sighting:
     attempt: int = 1
     attempts: list[JSONObject] | None = None
     """Each attempt, where there was more than one; filled in for the outcome."""
+
+    @property
+    def overhead_s(self) -> float | None:
+        """From its arrival to its forwarding, the queue left out; None where it was not forwarded."""
+        return None if self.forwarded_s is None else self.forwarded_s - self.began_s - self.queued_s
 
     def goes_on(self, admitted: Admitted) -> Admitted:
         """Begin a further attempt: what the one before came to is not what the exchange comes to."""
@@ -65,6 +73,7 @@ def outcome_data(sighting: Sighting, fate: Fate, *, now_s: float, watch: Watch |
         "fate": fate.value,
         "first_byte_us": micros(sent, sighting.head_s),
         "model": admitted.model if admitted is not None and sent is not None else None,
+        "queue_us": round(sighting.queued_s * 1_000_000) or None,
         "status": sighting.status,
         "ttft_us": micros(sent, sighting.first_content_s),
         "usage": sighting.usage,
@@ -89,8 +98,10 @@ def own_headers(sighting: Sighting, *, request_id: str) -> list[tuple[str, str]]
         headers.append(("x-lumyn-actions", ",".join(admitted.actions)))
     if sighting.attempt > 1:
         headers.append(("x-lumyn-attempts", str(sighting.attempt)))
-    if (overhead_us := micros(sighting.began_s, sighting.forwarded_s)) is not None:
-        headers.append(("x-lumyn-overhead-ms", f"{overhead_us / 1000:.3f}"))
+    if sighting.queued_s:
+        headers.append(("x-lumyn-queue-ms", f"{sighting.queued_s * 1000:.3f}"))
+    if (overhead_s := sighting.overhead_s) is not None:
+        headers.append(("x-lumyn-overhead-ms", f"{overhead_s * 1000:.3f}"))
     return headers
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gateway.kernel.errors import GatewayError, ToolCallRefusedError
 from gateway.kernel.types import Fate
-from gateway.pipeline.ports import Answer
+from gateway.pipeline.relayed import Answer
 from gateway.pipeline.sighting import is_event_stream
 from gateway.pipeline.tooljudge import Asker, ToolDesk, ToolJudge
 from gateway.records.types import Entry

@@ -7,7 +7,8 @@ from typing import Final
 
 from gateway.kernel.errors import UpstreamBrokenError
 from gateway.pipeline.exchange import Event
-from gateway.pipeline.ports import Admitted, Answer, Watch
+from gateway.pipeline.ports import Admitted
+from gateway.pipeline.relayed import Answer, Watch
 from gateway.pipeline.sighting import Sighting
 
 BODY_KEPT_BYTES_MAX: Final = 256 * 1024

@@ -62,6 +62,7 @@ class ExchangeReading:
     error: str
     duration_s: float
     overhead_s: float | None
+    queued_s: float
     ttft_s: float | None
     input_tokens: int | None
     output_tokens: int | None
@@ -110,8 +111,10 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._exchanges: dict[tuple[str, str, str, str], int] = defaultdict(int)
+        self._reloads: dict[tuple[str, str], int] = defaultdict(int)
         self._decisions: dict[tuple[str, str], int] = defaultdict(int)
         self._overhead = Spread(_OVERHEAD_BUCKETS_S)
+        self._queued = Spread(_DURATION_BUCKETS_S)
         self._duration = _spreads(_DURATION_BUCKETS_S)
         self._ttft = _spreads(_DURATION_BUCKETS_S)
         self._tokens = _spreads(_TOKEN_BUCKETS)
@@ -146,6 +149,8 @@ class Metrics:
         if reading.overhead_s is not None:
             self._overhead.observe(reading.overhead_s)
             self._duration[reading.operation, reading.model].observe(reading.duration_s)
+        if reading.queued_s:
+            self._queued.observe(reading.queued_s)
         if reading.ttft_s is not None:
             self._ttft[(reading.model,)].observe(reading.ttft_s)
         if reading.input_tokens is not None:
@@ -160,6 +165,10 @@ class Metrics:
     def decision(self, surface: str, verdict: str) -> None:
         """Count a decision that is on record and is no exchange, by where it was asked for."""
         self._decisions[surface, verdict] += 1
+
+    def reload(self, what: str, result: str) -> None:
+        """Count what was read anew, by what came of it."""
+        self._reloads[what, result] += 1
 
     def fault(self) -> None:
         """Count a fault of ours."""
@@ -194,11 +203,23 @@ class Metrics:
             ended.add_metric(labels, count)
         yield ended
         yield self._decided()
+        reloads = CounterMetricFamily(
+            "lumyn_reloads", "What was read anew, by what came of it.", labels=("what", "result")
+        )
+        for pair, count in self._reloads.items():
+            reloads.add_metric(pair, count)
+        yield reloads
         yield _family(
             "lumyn_overhead_seconds",
             "Time from a request's arrival to its forwarding: read, decide, commit.",
             (),
             {(): self._overhead},
+        )
+        yield _family(
+            "lumyn_control_queue_seconds",
+            "Time that requests were kept waiting for their turn.",
+            (),
+            {(): self._queued},
         )
         yield _family(
             "gen_ai_server_request_duration_seconds",

@@ -46,6 +46,10 @@ class BreakerSettings:
     open_max_s: float = bounds.BREAKER_OPEN_MAX_S
 
 
+NEVER: Final = BreakerSettings(failures=1 << 60, requests_min=1 << 60)
+"""For what is asked again whatever it answers, and is no backend: a page of metrics."""
+
+
 class Breaker:
     """One backend's breaker; lives in one event loop."""
 

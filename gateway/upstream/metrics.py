@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.kernel.errors import UpstreamError
 from gateway.upstream.backend import HttpBackend
+from gateway.upstream.breaker import NEVER, Breaker
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.target import read_target
 
@@ -21,7 +22,7 @@ class MetricsPage:
     def __init__(self, url: str, *, where: str) -> None:
         """Raises InvalidConfigError that names `where` the URL stands."""
         pool = ConnectionPool(read_target(url, where=where), connections_max=2, connect_s=_SILENCE_S)
-        self._backend = HttpBackend(where, pool)
+        self._backend = HttpBackend(where, pool, breaker=Breaker(NEVER, lambda: 0.0))
 
     async def metrics_text(self) -> str:
         """Return the page. Raises OSError where it cannot be had."""

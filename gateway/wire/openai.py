@@ -65,6 +65,8 @@ _CEILINGS: Final = {
     Operation.MESSAGE: ("max_tokens",),
 }
 """The fields that bound an answer, the one that wins first: as vLLM and OpenAI read them."""
+_WORD_CHARS_MAX: Final = 64
+"""A longer `reasoning_effort` is none of those that there are."""
 
 
 def read_llm_request(operation: Operation, body: bytes) -> LlmRequest:
@@ -96,19 +98,23 @@ def read_llm_request(operation: Operation, body: bytes) -> LlmRequest:
 class Steering:
     """The fields of a checked body that a plan has to know as they are."""
 
-    ceilings: dict[str, int]
+    fields: dict[str, int | str]
+    """The ceilings, `reasoning_effort` and `priority`, as far as they are there and of their type."""
     service_tier: str | None
 
 
 def read_steering(operation: Operation, body: bytes) -> Steering:
-    """Read the ceilings and the tier of a body that `read_llm_request` has let pass."""
+    """Read what steers an engine in a body that `read_llm_request` has let pass."""
     value = orjson.loads(body)
     names = _CEILINGS.get(operation, _USUAL_CEILINGS)
-    tier = value.get("service_tier")
-    return Steering(
-        ceilings={name: value[name] for name in names if is_count(value.get(name))},
-        service_tier=tier if isinstance(tier, str) else None,
-    )
+    fields: dict[str, int | str] = {name: value[name] for name in names if is_count(value.get(name))}
+    effort, priority, tier = value.get("reasoning_effort"), value.get("priority"), value.get("service_tier")
+    if isinstance(effort, str) and len(effort) <= _WORD_CHARS_MAX:
+        fields["reasoning_effort"] = effort
+    if "priority" in value:
+        # of whatever type: what matters is that a client must not set it
+        fields["priority"] = priority if isinstance(priority, int) else 0
+    return Steering(fields=fields, service_tier=tier if isinstance(tier, str) else None)
 
 
 def read_usage(value: JSON) -> JSONObject | None:

@@ -7,7 +7,7 @@ of texts. It must never be given bytes that have not been read as JSON before.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import orjson
@@ -15,6 +15,21 @@ import orjson
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
 """Strings and structure; what lies between two of them is a number, a word or white space."""
 _DEPTH: Final = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
+
+
+def without_members(body: bytes, names: Collection[str]) -> bytes:
+    """Return a JSON object without the members of these names, wherever and however often they stand."""
+    members = list(_members(body))
+    if not any(key in names for key, *_ in members):
+        return body
+    parts = [body[: members[0][1]]]
+    before = -1
+    for key, begin, _, end in members:
+        if key not in names:
+            # the comma in front of a member goes with it, and none stands in front of the first
+            parts += (body[before:begin] if len(parts) > 1 else b"", body[begin:end])
+        before = end
+    return b"".join((*parts, body[before:]))
 
 
 def with_members(body: bytes, members: Mapping[str, int | str]) -> bytes:
@@ -25,7 +40,7 @@ def with_members(body: bytes, members: Mapping[str, int | str]) -> bytes:
     parts: list[bytes] = []
     missing = dict(members)
     at = 0
-    for key, start, end in _members(body):
+    for key, _, start, end in _members(body):
         if key in members:
             parts += (body[at:start], orjson.dumps(members[key]))
             at = end
@@ -39,19 +54,19 @@ def with_members(body: bytes, members: Mapping[str, int | str]) -> bytes:
     return changed[:brace] + added + comma + changed[brace:]
 
 
-def _members(body: bytes) -> Iterator[tuple[str, int, int]]:
-    """Yield each top-level member: its key, and where its value begins and ends, white space left out."""
+def _members(body: bytes) -> Iterator[tuple[str, int, int, int]]:
+    """Yield each top-level member: its key, where it begins, and where its value begins and ends."""
     depth = 0
-    key, start = b"", -1
+    key, opens, start = b"", 0, -1
     for match in _TOKEN.finditer(body):
         token = match.group()
         if depth == 1 and token in {b",", b"}"} and start >= 0:
             value = body[start : match.start()]
             begin = start + len(value) - len(value.lstrip())
-            yield orjson.loads(key), begin, begin + len(value.strip())
+            yield orjson.loads(key), opens, begin, begin + len(value.strip())
             start = -1
         elif depth == 1 and token == b":":
             start = match.end()
         elif depth == 1 and start < 0 and token.startswith(b'"'):
-            key = token
+            key, opens = token, match.start()
         depth += _DEPTH.get(token, 0)

@@ -160,6 +160,7 @@ def test_every_metric_is_documented() -> None:
     metrics = Metrics()
     metrics.watch_store(lambda: StoreReading(ready=True, queued=0, committed=0, last_commit_s=0.0))
     metrics.decision("decide", "TRUST")
+    metrics.reload("policies", "applied")
     metrics.watch_backends(lambda: [BackendReading("b", "closed", 0, 0, {"answered": 1})])
     metrics.watch_retries(lambda: RetryReading(1.0, {"closed": 1}, {"budget": 1}))
     metrics.watch_control(
@@ -167,7 +168,7 @@ def test_every_metric_is_documented() -> None:
             "active", 0, {"m": (0.0, 1)}, {"i": {"attainment": 1.0, "spend_usd": 0.0, "shed": 0}}
         )
     )
-    metrics.exchange(ExchangeReading("o", "m", "v", "f", "e", 1.0, 1.0, 1.0, 1, 1))
+    metrics.exchange(ExchangeReading("o", "m", "v", "f", "e", 1.0, 1.0, 1.0, 1.0, 1, 1))
     metrics.tool_call("TRUST", released=True)
     shown: dict[str, set[str]] = {}
     types: dict[str, str] = {}

@@ -22,7 +22,9 @@ NETS = {
 }
 """Where any exception may be caught and not raised again, and why."""
 SOURCES = sorted(
-    file for package in ("gateway", "controller", "lumyn") for file in (ROOT / package).rglob("*.py")
+    file
+    for package in ("gateway", "controller", "loadtest", "lumyn")
+    for file in (ROOT / package).rglob("*.py")
 )
 OWN = [file for file in SOURCES if file.name not in {"__init__.py", "__main__.py"}]
 
@@ -50,7 +52,7 @@ def test_every_source_file_has_its_test_file() -> None:
 def test_every_unit_test_file_has_its_source_file() -> None:
     """No unit test stands where its source file has moved away; `test_b_more.py` is of `b.py` as well."""
     orphans = []
-    for package in ("gateway", "controller"):
+    for package in ("gateway", "controller", "loadtest"):
         for file in (ROOT / "tests/unit" / package).rglob("test_*.py"):
             place = ROOT / file.relative_to(ROOT / "tests/unit").parent
             words = file.stem.removeprefix("test_").split("_")
@@ -150,10 +152,12 @@ def test_the_diagram_is_drawn_from_the_table() -> None:
 def test_the_map_names_every_room() -> None:
     """docs/architecture.md names every package there is, and none that is not."""
     text = (ROOT / "docs/architecture.md").read_text()
-    named = set(re.findall(r"^\| `((?:gateway|controller)/[a-z/]+)/` \|", text, flags=re.MULTILINE))
+    named = set(
+        re.findall(r"^\| `((?:gateway|controller|loadtest)(?:/[a-z/]+)?)/` \|", text, flags=re.MULTILINE)
+    )
     rooms = {
         name_of(file.parent)
-        for package in ("gateway", "controller")
+        for package in ("gateway", "controller", "loadtest")
         for file in (ROOT / package).rglob("__init__.py")
         if any(other.name != "__init__.py" for other in file.parent.glob("*.py"))
     } - {"gateway", "controller"}

@@ -262,6 +262,7 @@ async def test_who_waits_in_vain_and_who_leaves_while_waiting(tmp_path: Path) ->
         fates = [outcome["fate"] for outcome in await one.outcomes(count=6)]
         assert governor._controller.in_flight == 0
     assert (status, headers["x-should-retry"]) == (503, "true")
+    assert float(headers["x-lumyn-queue-ms"]) >= 290
     assert headers["x-lumyn-actions"].endswith("EXPIRED")
     assert fates == ["expired", "client_gone"] + ["complete"] * 4
 

@@ -107,10 +107,12 @@ class Planned:
     model: str = "small"
     max_tokens: int | None = 9
     fields: Any = field(default_factory=lambda: {"model": "small", "max_tokens": 9})
+    removed: tuple[str, ...] = ()
     headers: Any = (("x-llm-d-inference-objective", "standard"),)
     actions: tuple[str, ...] = ("MODEL_SWITCHED", "TOKENS_CAPPED")
     reason: str = "switched m -> small"
     retry_after_s: float = 0.0
+    queued_s: float = 0.0
     control: Any = field(default_factory=lambda: {"intent": "chat"})
 
 
@@ -125,7 +127,8 @@ ASKED = Asked(
     stream=False,
     input_tokens=3,
     max_tokens=None,
-    ceilings={},
+    fields={},
+    choices=1,
     service_tier=None,
     arrived_s=0.0,
 )

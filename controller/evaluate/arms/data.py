@@ -165,6 +165,8 @@ class Comparison:
     """What was checked apart from the arms' own figures."""
     partial: str = ""
     """Why it is not whole; empty where it is."""
+    baseline_max: float | None = None
+    """What the baseline must stay under for the load to have been one; None where that is no matter."""
     chunks_max: int | None = None
     """Streamed chunks a second beyond which the machine, and no policy, is what was measured."""
 

@@ -199,7 +199,8 @@ def _dress(axis: Any, run: Comparison) -> None:
     axis.grid(alpha=0.3)
     axis.tick_params(labelsize=8)
     axis.set_xlabel("seconds", fontsize=8)
-    axis.legend(loc="upper left", fontsize=7, framealpha=0.7)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(loc="upper left", fontsize=7, framealpha=0.7)
 
 
 def _figure(rows: int, columns: int, sharey: str) -> tuple[Any, Any]:

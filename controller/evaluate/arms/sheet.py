@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -17,6 +18,18 @@ _HOW: Final = {
     "live": "Measured over sockets: a real gateway, its ledger, its controller.",
     "virtual": "Computed in virtual time: the same controller and the same simulated cluster, no sockets.",
 }
+
+
+PAGE: Final = "report.html"
+FIGURES: Final = "report.json"
+
+
+def files(run: Comparison, pictures: Sequence[Picture]) -> dict[str, bytes]:
+    """Return everything that a run leaves to look at: the page, its plots and its figures, by file name."""
+    found = {f"{picture.name}.png": picture.png for picture in pictures}
+    found[FIGURES] = (json.dumps(plain(run), indent=1, allow_nan=False) + "\n").encode()
+    found[PAGE] = report(run, pictures).encode()
+    return found
 
 
 def report(run: Comparison, pictures: Sequence[Picture]) -> str:

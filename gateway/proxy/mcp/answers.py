@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from gateway.kernel.bounds import MCP_EVENT_BYTES_MAX
 from gateway.kernel.errors import UpstreamBrokenError
-from gateway.pipeline.ports import Answer
+from gateway.pipeline.relayed import Answer
 from gateway.proxy.mcp.servers import Server
 from gateway.wire.mcp.events import Event, EventSplitter, with_data
 from gateway.wire.mcp.forward import relayed_pairs

@@ -22,9 +22,10 @@ from gateway.pipeline.gatehouse import Finding, decide_finding
 from gateway.pipeline.journal import decision_entry
 from gateway.pipeline.pins import Pin
 from gateway.pipeline.pins import Standing as Pinned
-from gateway.pipeline.ports import Admitted, Asked, Watch
-from gateway.pipeline.ports import Answer as BackendAnswer
+from gateway.pipeline.ports import Admitted, Asked
 from gateway.pipeline.ports import Terms as GovernorTerms
+from gateway.pipeline.relayed import Answer as BackendAnswer
+from gateway.pipeline.relayed import Watch
 from gateway.proxy.mcp.answers import CallAnswer, CallBackend, Rewrite
 from gateway.proxy.mcp.ask import Ask, decision_request
 from gateway.proxy.mcp.hold import Holder, forwarded_body

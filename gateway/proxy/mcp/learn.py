@@ -21,7 +21,7 @@ from gateway.kernel.errors import UpstreamBrokenError, UpstreamError, UpstreamTi
 from gateway.kernel.ids import IdSource
 from gateway.kernel.types import JSON, JSONObject
 from gateway.pipeline.pins import Pins, Standing
-from gateway.pipeline.ports import Answer
+from gateway.pipeline.relayed import Answer
 from gateway.proxy.mcp.answers import check_status, is_stream
 from gateway.proxy.mcp.ask import Ask
 from gateway.wire.mcp.events import EventSplitter

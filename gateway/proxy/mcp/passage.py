@@ -26,7 +26,7 @@ from gateway.kernel.types import JSON
 from gateway.listener.client import HttpClient
 from gateway.live import Live
 from gateway.pipeline.pins import Pins
-from gateway.pipeline.ports import Answer
+from gateway.pipeline.relayed import Answer
 from gateway.proxy.mcp.answers import check_status, is_stream
 from gateway.proxy.mcp.servers import Server
 from gateway.proxy.mcp.sight import is_hidden

@@ -15,7 +15,7 @@ import pytest
 from controller.core import Controller, ControllerConfig, replay
 from controller.governor import Governor
 from controller.intent import Bias, Budget, Intent, IntentSet, Latency, Match, PressureAction
-from controller.llmd.translate import Dialect
+from controller.llmd.translate import Dialect, Engine
 from controller.plan import Mode, digest
 from controller.stored import stored_case
 from tests.kit.control import catalogue, intent
@@ -62,7 +62,8 @@ class Asked:
     stream: bool = True
     input_tokens: int = 500
     max_tokens: int | None = None
-    ceilings: Mapping[str, int] = field(default_factory=dict)
+    fields: Mapping[str, int | str] = field(default_factory=dict)
+    choices: int = 1
     service_tier: str | None = None
     arrived_s: float = 100.0
 
@@ -85,7 +86,7 @@ def governor(*intents: Intent) -> Governor:
     """A governor over three models in one pool."""
     clock = ManualClock()
     controller = Controller(ControllerConfig(catalogue(), IntentSet(intents or (CHAT,))), clock.now_s)
-    return Governor(controller, clock, Notes(), {"pool": Dialect.LLM_D_0_11})
+    return Governor(controller, clock, Notes(), {"pool": Engine(Dialect.LLM_D_0_11)})
 
 
 def notes(one: Governor) -> Notes:
@@ -182,10 +183,10 @@ async def test_a_changed_record_does_not_replay() -> None:
 async def test_a_cap_is_applied_and_never_raised() -> None:
     """The intent's ceiling lowers both spellings of the body's and adds one where there is none."""
     one = governor(replace(CHAT, max_tokens=64))
-    asked = Asked(max_tokens=100, ceilings={"max_tokens": 100})
+    asked = Asked(max_tokens=100, fields={"max_tokens": 100})
     assert dict((await one.admit(asked)).fields) == {"max_tokens": 64}
     assert dict((await one.admit(Asked("u"))).fields) == {"max_completion_tokens": 64}
-    small = Asked("v", max_tokens=10, ceilings={"max_tokens": 10})
+    small = Asked("v", max_tokens=10, fields={"max_tokens": 10})
     assert dict((await one.admit(small)).fields) == {}
 
 

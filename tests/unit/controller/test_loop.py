@@ -69,7 +69,7 @@ async def test_a_free_slot_wakes_the_next(loop: Loop) -> None:
     loop.first_token("r0")
     loop.finish("r0", Outcome("complete", 5))
     admission = await task
-    assert (admission.admitted, admission.waited_s) == (True, 0.5)
+    assert (admission.admitted, admission.waited_s, admission.queued_s) == (True, 0.5, 0.5)
     assert admission.release is not None
 
 

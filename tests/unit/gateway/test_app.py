@@ -15,8 +15,10 @@ import pytest
 from gateway import app
 from gateway.app import Gateway, Ports, serve
 from gateway.config import Config
+from gateway.governing import control_config
 from gateway.kernel.errors import InvalidConfigError, SetupError, StoreSetupError, StoreUnavailableError
 from gateway.kernel.types import EVERY_TENANT, Mode
+from gateway.policy.builtin import SUPPORT, built_in
 from gateway.store.port import DecisionFilter, StoreHealth
 from gateway.store.sqlite import open_sqlite
 from gateway.system import SystemClock, SystemRandomness
@@ -64,7 +66,7 @@ def test_the_controller_is_told_what_the_operator_knows_of_a_model(tmp_path: Pat
         "models": [{"name": "m", "backend": "pool", **known}],
         "intents": [{"name": "chat", "quality": {"models": ["m"]}}],
     }
-    made = app.control_config(config(tmp_path, **parts))
+    made = control_config(config(tmp_path, **parts))
     assert made is not None
     model = made.catalogue["m"]
     told = (model.usd_per_mtok_in, model.usd_per_mtok_out, model.quality, model.context_tokens)
@@ -189,6 +191,34 @@ async def test_serving_until_a_signal(tmp_path: Path, number: signal.Signals) ->
     assert len(page.decisions) == 1
     assert await store.dangling(limit=1) == ()
     await store.close()
+
+
+async def test_sighup_reads_the_policies_anew(tmp_path: Path) -> None:
+    """The process stays, decides under the new policy, and says in readiness which it is."""
+    file = tmp_path / "policy.yml"
+    text = built_in(SUPPORT)
+    assert text is not None
+    file.write_bytes(text)
+    ready: asyncio.Future[Ports] = asyncio.get_running_loop().create_future()
+    settings = config(tmp_path, policy={"path": str(file), "watch": False})
+    serving = asyncio.create_task(serve(settings, ready=ready.set_result))  # noqa: TID251 - awaited
+    ports = await ready
+
+    async def shown() -> str:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{ports.admin_port}/health/ready") as answer,
+        ):
+            return str((await answer.json())["policy_hash"])
+
+    before = await shown()
+    file.write_bytes(text.replace(b"policy_id: lumyn-support", b"policy_id: another"))
+    os.kill(os.getpid(), signal.SIGHUP)
+    async with asyncio.timeout(5):
+        while await shown() == before:
+            await asyncio.sleep(0.005)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await serving
 
 
 async def test_a_store_that_failed_for_good_ends_the_process(

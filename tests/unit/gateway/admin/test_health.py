@@ -13,7 +13,8 @@ from tests.kit.fakeclient import FakeClient
 
 def pages(*, ready: bool, reason: str = "") -> HealthPages:
     """The pages of a gateway in a state."""
-    return HealthPages(lambda: Readiness(ready=ready, reason=reason), Metrics(), facts={"policy_id": "p"})
+    state = Readiness(ready=ready, reason=reason)
+    return HealthPages(lambda: state, Metrics(), facts=lambda: {"policy_id": "p"})
 
 
 async def asked(page: Any, path: str) -> FakeClient:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from gateway.cli.explain import _say_control
+from tests.unit.gateway.cli.test_why import line, part
 
 
 def test_explain_names_the_rules(lumyn, decision_id: str) -> None:
@@ -21,24 +20,18 @@ def test_explain_names_the_rules(lumyn, decision_id: str) -> None:
 
 
 def test_explain_says_what_the_controller_chose_and_from_what(capsys: pytest.CaptureFixture[str]) -> None:
-    """One sentence an action, one line an option; nothing where nobody governed."""
-    option = plain_option()
-    _say_control({"actions": [{"kind": "MODEL_SWITCHED", "reason": "switched a -> b"}], "options": [option]})
-    _say_control(None)
+    """One sentence, one line an action, the table; nothing where nobody governed."""
+    control = part(actions=[{"kind": "MODEL_SWITCHED", "reason": "switched a -> b: a is slow"}])
+    _say_control({"extensions": {"control": {**control, "options": [line("a", "its breaker is open")]}}})
+    _say_control({})
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:3] == ["control:", "  - MODEL_SWITCHED: switched a -> b", "options:"]
-    assert lines[3].endswith("cost=4 out: its breaker is open")
-    assert len(lines) == 4
+    assert lines[0] == "why: switched a -> b: a is slow; no cap on the answer; no wait."
+    assert "  - MODEL_SWITCHED: switched a -> b: a is slow" in lines
+    assert lines[-3] == "options:"
+    assert lines[-1].split("\t")[1::12] == ["a", "its breaker is open"]
 
 
-def plain_option() -> dict[str, Any]:
-    """A line of the table."""
-    return {
-        "model": "a",
-        "max_tokens": None,
-        "utility": 1.0,
-        "miss": 0.5,
-        "ttft_s": 0.2,
-        "cost_uusd": 4,
-        "refused_by": "its breaker is open",
-    }
+def test_explain_says_where_there_was_nothing_to_choose(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without pressure no table is stored, and it says so."""
+    _say_control({"extensions": {"control": part(actions=[{"kind": "PASSED", "reason": "passed to b"}])}})
+    assert capsys.readouterr().out.splitlines()[-1] == "options: not stored, nothing pressed"

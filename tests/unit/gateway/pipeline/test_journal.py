@@ -9,6 +9,7 @@ import orjson
 
 from gateway.kernel.canon import canonical_bytes
 from gateway.kernel.types import Tenant
+from gateway.pipeline.announce import Announcer
 from gateway.pipeline.journal import ControlJournal, decision_entry, event_entry
 from gateway.records.agree import disagreement
 from tests.kit.entries import START_MS, entry_id
@@ -61,10 +62,11 @@ def test_an_event_entry_is_canonical_and_agrees_with_its_columns() -> None:
 
 async def test_control_records_go_into_the_ledger(desk) -> None:
     """One entry each, canonical, of its kind; whoever notes does not wait."""
-    journal = ControlJournal(desk.store, desk.clock, desk.ids)
-    journal.note("mode", {"reason": "x", "after": "bypass", "at_s": 1.5})
+    journal = ControlJournal(desk.store, desk.clock, desk.ids, Announcer(desk.clock))
+    change = {"reason": "x", "after": "bypass", "at_s": 1.5, "before": "active", "share": 1.0}
+    journal.note("mode", change)
     await desk.store.close()
-    journal.note("mode", {})
+    journal.note("mode", change)
     with contextlib.closing(sqlite3.connect(desk.store._path)) as connection:
         rows = connection.execute("SELECT label, body FROM entries WHERE kind = 'control'").fetchall()
-    assert rows == [("mode", b'{"after":"bypass","at_s":1.5,"reason":"x"}')]
+    assert rows == [("mode", b'{"after":"bypass","at_s":1.5,"before":"active","reason":"x","share":1}')]

@@ -52,6 +52,7 @@ def judge(desk: Any, operation: Operation = Operation.CHAT, **changed: Any) -> L
         desk.clock,
         desk.ids,
         forward_authorization=changed.pop("forward_authorization", True),
+        first_rung=changed.pop("first_rung", None),
     )
     fields = {
         "path": operation.path,
@@ -173,18 +174,54 @@ async def test_what_a_governor_is_told(desk) -> None:
     asked = one.asked(one.decide(body), arrived_s=1.5)
     assert asked is not None
     assert (asked.intent, asked.permitted, asked.key, asked.tenant) == ("gold", ("g*",), "bot", "acme")
-    assert (asked.model, asked.max_tokens, asked.ceilings) == ("m", 5, {"max_tokens": 5})
+    assert (asked.model, asked.max_tokens, asked.fields) == ("m", 5, {"max_tokens": 5})
     assert (asked.stream, asked.input_tokens, asked.service_tier) == (False, 4, "flex")
     assert (asked.route, asked.arrived_s) == ("/v1/chat/completions", 1.5)
 
 
-async def test_what_generates_nothing_is_not_governed(desk) -> None:
-    """Model lists and embeddings take no place in a queue."""
+async def test_what_gives_an_engine_no_work_is_not_governed(desk) -> None:
+    """Model lists take no place in a queue; embeddings do, with nothing to cap."""
     lists = judge(desk, Operation.MODELS)
     assert lists.asked(lists.decide(b""), arrived_s=0.0) is None
     embedding = judge(desk, Operation.EMBEDDING)
     admitted = embedding.decide(orjson.dumps({"model": "m", "input": "x"}))
-    assert embedding.asked(admitted, arrived_s=0.0) is None
+    asked = embedding.asked(admitted, arrived_s=0.0)
+    assert asked is not None
+    assert (asked.route, asked.max_tokens, asked.choices) == ("/v1/embeddings", None, 1)
+
+
+async def test_a_client_may_leave_the_model_to_its_intent(desk) -> None:
+    """`auto` is decided as asked, and goes to the ladder's first with a digest of the bytes that go."""
+    told: list[Any] = []
+
+    def first_rung(asked: Any) -> str | None:
+        told.append(asked)
+        return "m"
+
+    body = BODY.replace(b'"model":"m"', b'"model":"auto"')
+    one = judge(desk, first_rung=first_rung, headers=((b"x-lumyn-intent", b"gold"),))
+    admitted = one.decide(body)
+    assert (told[0].model, told[0].intent) == ("auto", "gold")
+    assert (admitted.model, admitted.backend.name, admitted.body) == ("m", "pool-a", BODY)
+    record = orjson.loads(admitted.decision.body)
+    assert record["request"]["evidence"]["model"] == "auto"
+    assert record["request"]["context"]["digest"] == sha256_digest(body)
+    assert record["extensions"]["auto"] == {"model": "m", "sent_digest": sha256_digest(BODY)}
+    asked = one.asked(admitted, arrived_s=1.0)
+    assert asked is not None
+    assert (asked.ticket, asked.model) == (admitted.decision.decision_id, "auto")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [None, lambda asked: None, lambda asked: "nobody-serves-it"],
+    ids=["nobody-governs", "no-ladder", "no-backend"],
+)
+async def test_auto_needs_a_ladder(desk, first: Any) -> None:
+    """Without a controller, a ladder or a backend for its first rung there is no such model."""
+    body = BODY.replace(b'"model":"m"', b'"model":"auto"')
+    with pytest.raises(NotFoundError, match="`auto` does not exist"):
+        judge(desk, first_rung=first).decide(body)
 
 
 async def test_a_planned_request_is_decided_again_with_its_plan(desk) -> None:

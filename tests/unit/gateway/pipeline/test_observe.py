@@ -70,7 +70,7 @@ def test_a_whole_exchange() -> None:
         admitted=verdict(),
     )
     assert observed(sighting) == ExchangeReading(
-        "llm.chat_completion", "m", "TRUST", "cut", "UPSTREAM_BROKEN", 2.0, 0.25, 0.5, 12, 9
+        "llm.chat_completion", "m", "TRUST", "cut", "UPSTREAM_BROKEN", 2.0, 0.25, 0.0, 0.5, 12, 9
     )
 
 

@@ -173,3 +173,11 @@ def test_a_budget_never_goes_back() -> None:
     assert budget.tokens == before
     budget.refill(50, 0.0)
     assert budget.tokens == before, "nor is anything given twice"
+
+
+def test_a_budget_is_never_overdrawn() -> None:
+    """Of ten and a half there are ten, and what is left over stays."""
+    budget = RetryBudget(RetrySettings(budget_per_s=0.0), 0.0)
+    budget.tokens = 10.5
+    assert [budget.take() for _ in range(12)] == [True] * 10 + [False] * 2
+    assert budget.tokens == 0.5

@@ -64,6 +64,17 @@ def test_our_headers() -> None:
     }
     named = dict(own_headers(Sighting(0.0, forwarded_s=0.0012345, admitted=admitted), request_id="r"))
     assert named["x-lumyn-overhead-ms"] == "1.234"
+    assert "x-lumyn-queue-ms" not in named
+
+
+def test_a_wait_for_its_turn_is_no_overhead() -> None:
+    """The queue is the controller's choice: it has a header and a fact of its own."""
+    waited = Sighting(10.0, queued_s=1.5, forwarded_s=11.502, admitted=verdict())
+    named = dict(own_headers(waited, request_id="r"))
+    assert (named["x-lumyn-queue-ms"], named["x-lumyn-overhead-ms"]) == ("1500.000", "2.000")
+    assert waited.overhead_s == pytest.approx(0.002)
+    assert outcome_data(waited, Fate.COMPLETE, now_s=12.0)["queue_us"] == 1_500_000
+    assert Sighting(10.0, queued_s=1.5).overhead_s is None
 
 
 @pytest.mark.parametrize(

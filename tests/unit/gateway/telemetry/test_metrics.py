@@ -17,11 +17,12 @@ WHOLE = ExchangeReading(
     error="",
     duration_s=0.5,
     overhead_s=0.001,
+    queued_s=0.5,
     ttft_s=0.2,
     input_tokens=12,
     output_tokens=9,
 )
-UNFORWARDED = ExchangeReading("none", "other", "none", "none", "AUTH", 0.5, None, None, None, None)
+UNFORWARDED = ExchangeReading("none", "other", "none", "none", "AUTH", 0.5, None, 0.0, None, None, None)
 
 
 def value(metrics: Metrics, start: str) -> float:
@@ -39,6 +40,7 @@ def test_a_whole_exchange_moves_everything() -> None:
     labels = 'error="",fate="complete",operation="llm.chat_completion",verdict="TRUST"'
     assert value(metrics, f"lumyn_requests_total{{{labels}}}") == 2
     assert value(metrics, "lumyn_overhead_seconds_sum") == pytest.approx(0.002)
+    assert value(metrics, "lumyn_control_queue_seconds_sum") == 1.0
     named = 'gen_ai_operation_name="llm.chat_completion",gen_ai_request_model="m"'
     assert value(metrics, f"gen_ai_server_request_duration_seconds_sum{{{named}}}") == 1.0
     assert value(metrics, 'gen_ai_server_time_to_first_token_seconds_count{gen_ai_request_model="m"}') == 2
@@ -53,6 +55,7 @@ def test_what_was_not_forwarded_is_counted_and_not_timed() -> None:
     metrics.exchange(UNFORWARDED)
     assert value(metrics, 'lumyn_requests_total{error="AUTH",fate="none"') == 1
     assert value(metrics, "lumyn_overhead_seconds_count") == 0
+    assert value(metrics, "lumyn_control_queue_seconds_count") == 0
     assert "gen_ai_server_request_duration_seconds_count" not in metrics.render().decode()
 
 

@@ -44,14 +44,17 @@ async def test_a_page(answer: bytes, text: str | None) -> None:
     assert targets == [b"/metrics"]
 
 
-async def test_nobody_there() -> None:
-    """A page that nobody serves is an OSError too."""
+async def test_nobody_there(caplog: pytest.LogCaptureFixture) -> None:
+    """A page that nobody serves is an OSError too, again and again; no backend is said to be out for it."""
     async with raw_server(lambda wire: wire.read_request()) as server:
         port = server.port
     page = page_of(port)
-    with pytest.raises(OSError):
-        await page.metrics_text()
+    for _ in range(30):
+        with pytest.raises(OSError):
+            await page.metrics_text()
     await page.close()
+    assert caplog.records == []
+    assert page._backend.breaker.closed
 
 
 def test_what_is_no_url_is_refused_with_its_place() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.wire.rewrite import with_members
+from gateway.wire.rewrite import with_members, without_members
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,29 @@ def test_it_reads_as_the_object_with_the_members_set(value: dict[str, object]) -
     changed = with_members(orjson.dumps(value), members)
     assert orjson.loads(changed) == value | members
     assert with_members(changed, members) == changed
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        (b'{"priority":1,"n":1.0}', b'{"n":1.0}'),
+        (b'{ "n" : 1.0 , "priority" : -3 }', b'{ "n" : 1.0 }'),
+        (b'{"a":1 ,"priority":2, "b":3}', b'{"a":1, "b":3}'),
+        (b'{"priority":1,"a":1,"priority":2}', b'{"a":1}'),
+        (b'{"priority":{"a":[1]}}', b"{}"),
+        (b'{"a":{"priority":1}}', b'{"a":{"priority":1}}'),
+        (b'{"prior\\u0069ty":1,"a":2}', b'{"a":2}'),
+    ],
+)
+def test_only_what_is_named_is_taken_out(body: bytes, wanted: bytes) -> None:
+    """First, in the middle, last, twice or escaped; nested members of the same name stay."""
+    assert without_members(body, ("priority",)) == wanted
+
+
+@given(st.dictionaries(st.sampled_from(["priority", "max_tokens", "a", 'q"', "\\"]), VALUES))
+@settings(max_examples=200)
+def test_it_reads_as_the_object_without_the_members(value: dict[str, object]) -> None:
+    """For any object, spelt tight or wide, the result is what is left of it."""
+    left = {name: item for name, item in value.items() if name not in {"priority", "a"}}
+    for body in (orjson.dumps(value), orjson.dumps(value, option=orjson.OPT_INDENT_2)):
+        assert orjson.loads(without_members(body, ("priority", "a"))) == left
