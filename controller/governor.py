@@ -27,6 +27,8 @@ from controller.verify import Settlement
 ROUTES: Final[Mapping[str, Endpoint]] = {
     "/v1/chat/completions": Endpoint.CHAT,
     "/v1/completions": Endpoint.COMPLETIONS,
+    "/v1/responses": Endpoint.RESPONSES,
+    "/v1/messages": Endpoint.MESSAGES,
     "/v1/embeddings": Endpoint.EMBEDDINGS,
 }
 MODES: Final = (Mode.ACTIVE, Mode.SHADOW, Mode.BYPASS)

@@ -15,6 +15,7 @@ from controller.core import Controller, ControllerConfig
 from controller.governor import Governor
 from gateway.admin.control import ControlPages
 from gateway.admin.health import HealthPages, Readiness
+from gateway.admin.pins import PinPages
 from gateway.admin.records import RecordPages
 from gateway.auth.keys import KeyRing, Principal
 from gateway.config import Config
@@ -29,9 +30,11 @@ from gateway.kernel.types import Mode
 from gateway.listener.router import Route, Router
 from gateway.listener.server import Listener
 from gateway.live import Live, Snapshot
+from gateway.mcp import McpSurface
 from gateway.memory.snapshot import MemoryIndex
 from gateway.pipeline.announce import Announcer
 from gateway.pipeline.decisions import Decisions
+from gateway.pipeline.gatehouse import gate_entries
 from gateway.pipeline.govern import FailOpen
 from gateway.pipeline.journal import ControlJournal
 from gateway.pipeline.judge import Bench
@@ -43,16 +46,18 @@ from gateway.pipeline.tasks import spawn
 from gateway.policy.select import PolicySet
 from gateway.proxy.actions import ActionGate
 from gateway.proxy.openai import OpenAiProxy
+from gateway.proxy.passthrough import PassThrough
 from gateway.reload import PolicyPart, Reloader
 from gateway.store.open import open_store
 from gateway.store.port import Store, StoreHealth
 from gateway.system import SystemClock, SystemRandomness
 from gateway.telemetry.log import LOG, start_log
 from gateway.telemetry.metrics import ControlReading, Metrics, StoreReading
-from gateway.upstream.catalogue import ModelCatalogue
+from gateway.toolcalls import tool_desk
 from gateway.upstream.metrics import MetricsPage
 from gateway.upstreams import Upstreams
 from gateway.wire.errors import openai_error_body, v0_error_body
+from gateway.wire.mcp.answers import error_body as mcp_error_body
 
 _COLLECT_AFTER: Final = (20_000, 20, 100)
 """Objects made before the youngest are looked at (a hundred requests' worth), and the older generations."""
@@ -85,6 +90,7 @@ class Gateway:
         self._draining = False
         self._upstreams: Upstreams | None = None
         self._gate: Gate | None = None
+        self._mcp: McpSurface | None = None
         self._clock = clock
         self._randomness = randomness
         self._ids = ids = IdSource(clock, randomness)
@@ -128,7 +134,7 @@ class Gateway:
         try:
             # What a killed process left open gets its one fate before anything new is promised.
             await store.mark_unknown()
-            await store.submit(policy_entries(policies, clock.wall_ms()))
+            await store.submit([*policy_entries(policies, clock.wall_ms()), *gate_entries(clock.wall_ms())])
             await gateway._memory.catch_up()
             if gateway._governor is not None:
                 gateway._governor.begin()
@@ -143,12 +149,22 @@ class Gateway:
         upstreams = await Upstreams.connect(config, clock=self._clock, randomness=self._randomness)
         self._upstreams = upstreams
         health = HealthPages(self._readiness, self._metrics, facts=self._facts)
-        shapes = {"/v1/": openai_error_body}
+        shapes = {"/v1/": openai_error_body, "/mcp/": mcp_error_body}
         around = self._surroundings(upstreams)
         bare = Bare(config, self._live, self._store, self._clock, self._ids, self._metrics)
         gate = self._gate = Gate(bare, around)
         await gate.prepare()
-        data_routes = [*self._data_routes(upstreams.catalogue, around, health), *gate.data_routes()]
+        if config.mcp.servers:
+            self._mcp = await McpSurface.open(
+                config,
+                self._live,
+                self._store,
+                around,
+                clock=self._clock,
+                ids=self._ids,
+                randomness=self._randomness,
+            )
+        data_routes = [*self._data_routes(upstreams, around, health), *gate.data_routes()]
         admin_routes = [*self._admin_routes(health), *gate.admin_routes()]
         self._data = self._listener(Router(data_routes, shapes=shapes, fallback=v0_error_body))
         self._admin = self._listener(Router(admin_routes, shapes={}, fallback=v0_error_body))
@@ -174,10 +190,12 @@ class Gateway:
         self._draining = True
         for task in self._tasks:
             task.cancel()
+        if self._mcp is not None:
+            self._mcp.gate.stop()
         drain_s = self._config.limits.drain_s
         parts = [part.drain(drain_s) for part in (self._data, self._gate) if part is not None]
         await asyncio.gather(*parts)
-        for closing in (self._gate, self._upstreams):
+        for closing in (self._gate, self._upstreams, self._mcp):
             if closing is not None:
                 await closing.close()
         for page in self._pages.values():
@@ -187,26 +205,29 @@ class Gateway:
         await self._store.close()
 
     def _data_routes(
-        self, catalogue: ModelCatalogue, around: Surroundings, health: HealthPages
+        self, upstreams: Upstreams, around: Surroundings, health: HealthPages
     ) -> Sequence[Route]:
         config = self._config
         limits = config.limits
         bench = Bench(
             self._live,
-            catalogue,
+            upstreams.catalogue,
             self._clock,
             self._ids,
             forward_authorization=not config.keys,
             first_rung=None if around.governor is None else around.governor.first_rung,
+            tools=tool_desk(config, self._store, self._clock, self._ids, self._metrics),
         )
         return (
             *OpenAiProxy(bench, around, body_bytes_max=limits.llm_body_bytes_max).routes(),
+            *PassThrough(bench, around, config.passthrough, upstreams.named()).routes(),
             *ActionGate(
                 self._live,
                 self._decisions,
                 signing_secret=config.service.signing_secret,
                 body_bytes_max=limits.decide_body_bytes_max,
             ).routes(),
+            *(() if self._mcp is None else self._mcp.gate.routes()),
             *health.routes(),
         )
 
@@ -215,6 +236,7 @@ class Gateway:
         return (
             *RecordPages(self._store, self._decisions, signing_secret=secret).routes(),
             *self._control_routes(),
+            *(() if self._mcp is None else PinPages(self._mcp.pins, signing_secret=secret).routes()),
             *health.routes(),
             health.metrics_route(),
         )

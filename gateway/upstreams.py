@@ -13,6 +13,7 @@ from gateway.config import Config, RetriesConfig
 from gateway.kernel.clock import Clock, Randomness
 from gateway.kernel.draws import Draws
 from gateway.pipeline.further import Retries
+from gateway.pipeline.ports import Backend
 from gateway.pipeline.retry import RetryBudget, RetrySettings
 from gateway.telemetry.upstream import BackendReading
 from gateway.upstream.backend import HttpBackend
@@ -105,6 +106,10 @@ class Upstreams:
         settings = RetrySettings(**config.model_dump(exclude={"statuses"}), statuses=statuses)
         budget = RetryBudget(settings, self.clock.monotonic_s())
         return Retries(settings, budget, self.clock, draw, asyncio.sleep, self.sent)
+
+    def named(self) -> dict[str, Backend]:
+        """Return the backends by their names."""
+        return {backend.name: backend for backend in self.backends}
 
     async def keep_fresh(self) -> None:
         """Ask again and again which models there are."""

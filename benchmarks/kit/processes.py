@@ -65,6 +65,13 @@ def upstream() -> Iterator[int]:
 
 
 @contextlib.contextmanager
+def paced() -> Iterator[int]:
+    """Run the upstream that streams at a pace; give its port."""
+    with _running(["-m", "benchmarks.kit.paced"]) as process:
+        yield int(_line(process, r"(\d+)$"))
+
+
+@contextlib.contextmanager
 def echo() -> Iterator[tuple[int, int]]:
     """Run the bare JSON echo; give its port and pid."""
     with _running(["-m", "benchmarks.kit.echo"]) as process:
@@ -79,13 +86,16 @@ def passthrough(port: int) -> Iterator[tuple[int, int]]:
 
 
 @contextlib.contextmanager
-def gateway(port: int) -> Iterator[tuple[int, int]]:
-    """Run the gateway with its defaults before `port`; give its port and pid."""
+def gateway(port: int, *, config: str = "") -> Iterator[tuple[int, int]]:
+    """Run the gateway with its defaults, or a configuration, before `port`; give its port and pid."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             "LUMYN_BACKEND_URL": f"http://127.0.0.1:{port}/v1",
             "LUMYN_STORAGE_URL": f"sqlite:{folder}/lumyn.db",
         }
         arguments = ["-m", "gateway.cli", "serve", "--port", "0", "--admin-port", "0"]
+        if config:
+            Path(folder, "config.yml").write_text(config)
+            arguments += ["--config", f"{folder}/config.yml"]
         with _running(arguments, environment) as process:
             yield int(_line(process, r"openai_base_url: http://[^:]+:(\d+)/v1")), process.pid

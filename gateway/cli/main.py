@@ -29,6 +29,7 @@ class Commands(LazyGroup):
         "policy": "gateway.cli.policy:app",
         "verify": "gateway.cli.verify:verify_command",
         "doctor": "gateway.cli.doctor:doctor_command",
+        "mcp": "gateway.cli.mcp:app",
         "keys": "gateway.cli.keys:app",
         "evaluate": "controller.evaluate.command:evaluate",
         "loadtest": "loadtest.command:loadtest_command",

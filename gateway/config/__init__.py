@@ -1,6 +1,7 @@
 """The configuration: what there is to set (`parts`), and how it is read (`read`)."""
 
 from gateway.config.actions import ActionConfig, OperatorConfig
+from gateway.config.answers import PassthroughConfig, ToolCallsConfig
 from gateway.config.parts import (
     BackendConfig,
     Config,
@@ -11,6 +12,7 @@ from gateway.config.parts import (
     is_loopback,
 )
 from gateway.config.read import load_config
+from gateway.config.tools import ToolConfig
 
 __all__ = [
     "ActionConfig",
@@ -19,8 +21,11 @@ __all__ = [
     "KeyConfig",
     "ModelConfig",
     "OperatorConfig",
+    "PassthroughConfig",
     "PolicyConfig",
     "RetriesConfig",
+    "ToolCallsConfig",
+    "ToolConfig",
     "is_loopback",
     "load_config",
 ]

@@ -7,9 +7,13 @@ from functools import cached_property
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gateway.config.actions import ActionConfig, IdempotencyConfig, OperatorConfig, check_routes
+from gateway.config.answers import PassthroughConfig, ToolCallsConfig
+from gateway.config.mcp import McpConfig
+from gateway.config.section import Part
+from gateway.config.tools import ToolConfig
 from gateway.kernel import bounds
 from gateway.kernel.types import Mode
 from gateway.policy.builtin import PACKS, SUPPORT
@@ -20,12 +24,6 @@ _Seconds = Annotated[float, Field(gt=0, le=86_400)]
 _Bytes = Annotated[int, Field(gt=0, le=1 << 30)]
 _Port = Annotated[int, Field(ge=0, le=65_535)]
 _KeyHash = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-
-
-class Part(BaseModel):
-    """A section: frozen, and a key that is not known is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ListenConfig(Part):
@@ -208,6 +206,10 @@ class Config(Part):
     actions: tuple[ActionConfig, ...] = ()
     operators: tuple[OperatorConfig, ...] = ()
     idempotency: IdempotencyConfig = IdempotencyConfig()
+    tools: Annotated[tuple[ToolConfig, ...], Field(max_length=bounds.TOOL_RULES_MAX)] = ()
+    tool_calls: ToolCallsConfig = ToolCallsConfig()
+    passthrough: Annotated[tuple[PassthroughConfig, ...], Field(max_length=100)] = ()
+    mcp: McpConfig = McpConfig()
     breaker: BreakerConfig = BreakerConfig()
     retries: RetriesConfig = RetriesConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -239,10 +241,14 @@ class Config(Part):
                 raise ValueError(
                     f"operator `{operator.name}` has the hash of an API key: an agent could approve itself"
                 )
+        _unique("tools", [tool.name for tool in self.tools])
+        _unique("passthrough", [passed.path for passed in self.passthrough])
         dialects = {
             backend.name: (backend.dialect, backend.engine_priority, backend.isolate_cache)
             for backend in self.backends
         }
+        for passed in self.passthrough:
+            _check_backend(passed, list(dialects))
         for model in self.models:
             _check_serving(model, dialects)
         # A signing secret guards `/v0` and `/admin` only: without keys `/v1` would be open to everybody.
@@ -281,6 +287,15 @@ def _check_serving(model: ModelConfig, dialects: Mapping[str, tuple[str, str, bo
             f"model `{model.name}`: its backends must speak one dialect, with one `engine_priority` and "
             "one `isolate_cache`"
         )
+
+
+def _check_backend(passed: PassthroughConfig, names: list[str]) -> None:
+    if passed.backend is not None and passed.backend not in names:
+        raise ValueError(
+            f"passthrough `{passed.path}` names the backend `{passed.backend}`, which is not there"
+        )
+    if passed.backend is None and len(names) > 1:
+        raise ValueError(f"passthrough `{passed.path}`: say which `backend`, there are {len(names)}")
 
 
 def _unique(what: str, names: list[str]) -> None:

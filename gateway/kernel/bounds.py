@@ -49,6 +49,52 @@ UPSTREAM_BODY_BYTES_MAX: Final = 64 * MIB
 SSE_LINE_BYTES_MAX: Final = 1 * MIB
 """One `data:` line: tool arguments may come in one piece; relayed as they are, read up to this."""
 
+# --- tool calls inside answers -----------------------------------------------------------------
+TOOL_CALL_HELD_BYTES_MAX: Final = 1 * MIB
+"""Held of one answer for calls that are not complete: a whole file as an argument is 100 KiB."""
+TOOL_CALL_HELD_S: Final = 60.0
+"""A call of 4,000 tokens at 70 a second; a client that hears nothing for longer gives up."""
+TOOL_CALLS_MAX: Final = 128
+"""In one answer: as many as OpenAI takes tools in a request."""
+TOOL_EVENT_BYTES_MAX: Final = 8 * MIB
+"""One event of a stream, which is held until its end has come: a partial image in base64 is 2 MiB."""
+TOOL_BODY_BYTES_MAX: Final = 8 * MIB
+"""An answer that is not streamed and may hold a call, which is held until it is whole."""
+EVIDENCE_MEMBERS_MAX: Final = 64
+"""Members of a tool's arguments that become evidence: real schemas have about ten."""
+EVIDENCE_TEXT_CHARS_MAX: Final = 512
+"""Of one text: an address, a path, a reason. What is longer is content, and stands as its digest."""
+
+# --- MCP ---------------------------------------------------------------------------------------
+MCP_BODY_BYTES_MAX: Final = 4 * MIB
+"""One message of a client: the official SDK's servers take no more."""
+MCP_EVENT_BYTES_MAX: Final = 8 * MIB
+"""One event, or one JSON answer, as far as it is read: a photograph in base64; 1,000 tools are 2 MiB."""
+MCP_TOOLS_MAX: Final = 1_000
+"""Tools of one server: a model chooses badly among fifty, and each one is pinned."""
+MCP_LIST_TTL_MS: Final = 60_000
+"""How long a client may take a list of tools for fresh: a policy that changes shows after a minute."""
+MCP_STATE_CHARS_MAX: Final = 64 * KIB
+"""A `requestState`: answers to a few questions, and the state of the server's own that it may carry."""
+MCP_ROUNDS_MAX: Final = 3
+"""How often one call is asked about on the wire before it is refused in words: the official clients give up
+after ten rounds, with an exception that no model reads."""
+MCP_STATE_TTL_S: Final = 900.0
+"""How long a held call may come back: a person reads, asks a colleague, and answers within a quarter hour."""
+MCP_DEFINITION_CHARS_KEPT: Final = 16 * KIB
+"""Of a tool's definition, so that an operator sees what has changed; its digest covers all of it."""
+MCP_CONNECTIONS_MAX: Final = 256
+"""Connections to one MCP server: every client that listens holds one."""
+MCP_LISTEN_IDLE_S: Final = 900.0
+"""Silence on a stream that only listens; the official servers send a comment every 15 s, others nothing."""
+MCP_ARGUMENTS_BYTES_MAX: Final = 1 * MIB
+"""Arguments of one call: a document; what is larger is handed over by reference."""
+MCP_LEARN_PAGES_MAX: Final = 20
+"""Pages of a server's list that the gateway reads by itself: with 50 tools each the most it can have."""
+MCP_LEARN_S: Final = 10.0
+"""For reading a server's list before a call of a tool that nobody has listed yet."""
+MCP_LEARN_INTERVAL_S: Final = 2.0
+"""Between two such readings of one server: calls of unknown tools must not become load on it."""
 # --- several backends --------------------------------------------------------------------------
 BREAKER_FAILURES: Final = 5
 """In a row: Envoy's `consecutive_5xx`. One or two are a restart of one worker, five are a backend."""
@@ -90,6 +136,14 @@ CANON_DEPTH_MAX: Final = 96
 """A record holds a request of `JSON_DEPTH_MAX` a few levels down; orjson writes at most 254."""
 LOOSE_DEPTH_MAX: Final = 128
 """Bodies that we relay: JSON schemas of tools nest 20 to 30 deep; orjson reads at most 1,024."""
+TOOL_NODES_MAX: Final = 100_000
+"""Commas and opening brackets in a tool's arguments: 0.1 s of reading; 4 MiB of prose has 80,000."""
+TOOL_NAME_CHARS_MAX: Final = 128
+"""A tool's name: what MCP recommends (SEP-986), and twice what the OpenAI API allows."""
+MAPPED_EVIDENCE_BYTES_MAX: Final = 16 * KIB
+"""What is mapped from a tool's arguments stands in the record: facts, not documents."""
+TOOL_RULES_MAX: Final = 1_000
+"""Mapped tools of one place in the configuration: a name that none names is tried against every pattern."""
 WHOLE_MAX: Final = 2**53 - 1
 """The largest whole number that every JSON reader keeps exactly (RFC 7493, 2.2)."""
 AMOUNT_SCALE_MAX: Final = 40

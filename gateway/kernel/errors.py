@@ -1,52 +1,53 @@
 """The one error tree. Every error that leaves the gateway is one of these, with a stable code.
 
-    GatewayError
-      RequestError            the caller can mend it: 4xx
-        InvalidRequestError     422  INVALID_REQUEST_SCHEMA   a value is wrong; `pointer` says which
-        MalformedRequestError   400  MALFORMED_REQUEST        the bytes are no request
-        UnauthorizedError       401  AUTH_REQUIRED | AUTH_INVALID_KEY | AUTH_INVALID_SIGNATURE
-        ForbiddenError          403  FORBIDDEN
-        NotFoundError           404  NOT_FOUND | MODEL_NOT_FOUND
-        MethodNotAllowedError   405  METHOD_NOT_ALLOWED
-        RequestTimeoutError     408  REQUEST_TIMEOUT
-        ConflictError           409  IDEMPOTENCY_CONFLICT | IDEMPOTENCY_SPENT | OUTCOME_CONFLICT
-          DuplicateKeyError            the store's own word for it, caught where the twin is looked up
-          ClaimTakenError              the same for a claim, caught where the claim's meaning is known
-          UnknownOutcomeError        IDEMPOTENCY_UNKNOWN  it may have been done: it is not done again
-        TooLargeError           413  BODY_TOO_LARGE
-        UnsupportedMediaError   415  UNSUPPORTED_MEDIA_TYPE
-      RefusedError            403  the policy said no; `code` is the deciding reason code
-        NotTrustedError             of a gated function that therefore did not run; it carries the record
-        QueryError            422  EVIDENCE_NEEDED         the policy asks; the code is its reason code
-        PendingError          202  APPROVAL_PENDING        a person is asked; `approval_id` says where to look
-        DeniedError                APPROVAL_DENIED         the person said no
-        TooManyApprovalsError 429  APPROVALS_FULL          too many questions of this key wait for a person
-        ApprovalError         409  APPROVAL_MISMATCH | APPROVAL_USED | APPROVAL_EXPIRED |
-                                   APPROVAL_POLICY_CHANGED | APPROVAL_NOT_PENDING
-      LoadError               the controller did not let it through; nothing was forwarded
-        ShedError             429  SHED                     refused at once: no permitted way to serve it now
-        ExpiredError          503  EXPIRED                  it waited until it could no longer be in time
-      InFlightError           409  IDEMPOTENCY_IN_FLIGHT    the same action is under way
-      StoreError              503
-        StoreUnavailableError   STORAGE_UNAVAILABLE           nothing was recorded, nothing forwarded
-        StoreBusyError          STORAGE_BUSY | IDEMPOTENCY_FULL   a bound is reached: back-pressure
-      UpstreamError
-        UpstreamUnreachableError 502  UPSTREAM_UNREACHABLE
-          UpstreamBusyError             our own bound of connections to it, no fault of its own
-          UpstreamOpenError      503  UPSTREAM_OPEN            its breaker is open, and nobody else serves
-        UpstreamBrokenError      502  UPSTREAM_BROKEN          it answered, and not in HTTP or not to the end
-          UpstreamClosedError           it closed the connection before it had answered
-        UpstreamAddressError     502  UPSTREAM_ADDRESS_REFUSED   its name leads where we may not go
-        UpstreamTimeoutError     504  UPSTREAM_TIMEOUT
-          UpstreamConnectTimeoutError   no connection in time
-      SetupError                exit 2: the gateway refuses to start
-        InvalidConfigError      INVALID_CONFIG
-        InvalidPolicyError      INVALID_POLICY
-        StoreSetupError         STORAGE_SETUP
-      RecordError               VERIFY_FAILED | REPLAY_DIFFERS  what is stored is not what was written
-      InternalError           500  INTERNAL                   a fault of ours; nothing internal leaks
-
-`message` is lower case, says what was wrong and where; `hint` says what to do next.
+GatewayError
+  RequestError            the caller can mend it: 4xx
+    InvalidRequestError     422  INVALID_REQUEST_SCHEMA   a value is wrong; `pointer` says which
+    MalformedRequestError   400  MALFORMED_REQUEST        the bytes are no request
+    ProtocolError           400  MCP_MESSAGE_INVALID      the message breaks a rule of its revision
+                                 MCP_HEADER_MISMATCH | MCP_METHOD_UNKNOWN | MCP_PARAMS_INVALID |
+                                 MCP_STATE_INVALID | MCP_TOOL_UNKNOWN | MCP_VERSION_UNSUPPORTED
+    UnauthorizedError       401  AUTH_REQUIRED | AUTH_INVALID_KEY | AUTH_INVALID_SIGNATURE
+    ForbiddenError          403  FORBIDDEN
+    NotFoundError           404  NOT_FOUND | MODEL_NOT_FOUND
+    MethodNotAllowedError   405  METHOD_NOT_ALLOWED;  RequestTimeoutError  408  REQUEST_TIMEOUT
+    ConflictError           409  IDEMPOTENCY_CONFLICT | IDEMPOTENCY_SPENT | OUTCOME_CONFLICT
+      DuplicateKeyError            the store's own word for it, caught where the twin is looked up
+      ClaimTakenError              the same for a claim, caught where the claim's meaning is known
+      UnknownOutcomeError        IDEMPOTENCY_UNKNOWN  it may have been done: it is not done again
+    TooLargeError           413  BODY_TOO_LARGE;  UnsupportedMediaError  415  UNSUPPORTED_MEDIA_TYPE
+  RefusedError            403  the policy said no; `code` is the deciding reason code
+    ToolCallRefusedError      TOOL_CALL_REFUSED       a model's answer was withheld for a tool call in it
+    NotTrustedError             of a gated function that therefore did not run; it carries the record
+    QueryError            422  EVIDENCE_NEEDED         the policy asks; the code is its reason code
+    PendingError          202  APPROVAL_PENDING        a person is asked; `approval_id` says where to look
+    DeniedError                APPROVAL_DENIED         the person said no
+    TooManyApprovalsError 429  APPROVALS_FULL          too many questions of this key wait for a person
+    ApprovalError         409  APPROVAL_MISMATCH | APPROVAL_USED | APPROVAL_EXPIRED |
+                               APPROVAL_POLICY_CHANGED | APPROVAL_NOT_PENDING
+  LoadError               the controller did not let it through; nothing was forwarded
+    ShedError             429  SHED                     refused at once: no permitted way to serve it now
+    ExpiredError          503  EXPIRED                  it waited until it could no longer be in time
+  InFlightError           409  IDEMPOTENCY_IN_FLIGHT    the same action is under way
+  StoreError              503
+    StoreUnavailableError   STORAGE_UNAVAILABLE           nothing was recorded, nothing forwarded
+    StoreBusyError          STORAGE_BUSY | IDEMPOTENCY_FULL   a bound is reached: back-pressure
+  UpstreamError
+    UpstreamUnreachableError 502  UPSTREAM_UNREACHABLE
+      UpstreamBusyError             our own bound of connections to it, no fault of its own
+      UpstreamOpenError      503  UPSTREAM_OPEN            its breaker is open, and nobody else serves
+    UpstreamBrokenError      502  UPSTREAM_BROKEN          it answered, and not in HTTP or not to the end
+      AnswerUnreadableError       ANSWER_UNREADABLE        it may hold tool calls, and cannot be read
+      UpstreamClosedError           it closed the connection before it had answered
+    UpstreamAddressError     502  UPSTREAM_ADDRESS_REFUSED   its name leads where we may not go
+    UpstreamTimeoutError     504  UPSTREAM_TIMEOUT
+      UpstreamConnectTimeoutError   no connection in time
+  SetupError                exit 2: the gateway refuses to start
+    InvalidConfigError      INVALID_CONFIG
+    InvalidPolicyError      INVALID_POLICY
+    StoreSetupError         STORAGE_SETUP
+  RecordError               VERIFY_FAILED | REPLAY_DIFFERS  what is stored is not what was written
+  InternalError           500  INTERNAL                   a fault of ours; nothing internal leaks
 """
 
 from __future__ import annotations
@@ -54,31 +55,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from gateway.kernel.fault import GatewayError as GatewayError  # noqa: PLC0414 - the root is told from here
 from gateway.kernel.problem import Problem
-
-
-class GatewayError(Exception):
-    """Root of the tree. `retryable` becomes `x-should-retry`; `retry_after_s` becomes `Retry-After`."""
-
-    default_code: ClassVar[str] = "INTERNAL"
-    status: ClassVar[int] = 500
-    retryable: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str | None = None,
-        pointer: str | None = None,
-        hint: str | None = None,
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code or self.default_code
-        self.pointer = pointer
-        self.hint = hint
-        self.retry_after_s = retry_after_s
 
 
 class RequestError(GatewayError):
@@ -102,6 +80,18 @@ class InvalidRequestError(RequestError, ValueError):
 
 class MalformedRequestError(RequestError):
     """The bytes are not a request: no JSON, bad framing, a header that may not be."""
+
+
+class ProtocolError(RequestError):
+    """The message breaks a rule of its protocol's revision. `data` goes to the client beside the message."""
+
+    default_code = "MCP_MESSAGE_INVALID"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, data: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message, code=code)
+        self.data = data
 
 
 class UnauthorizedError(RequestError):
@@ -215,6 +205,12 @@ class QueryError(RefusedError):
 
     default_code = "EVIDENCE_NEEDED"
     status = 422
+
+
+class ToolCallRefusedError(RefusedError):
+    """A tool call in a model's answer was not permitted, and answers are withheld for that."""
+
+    default_code = "TOOL_CALL_REFUSED"
 
 
 class PendingError(RefusedError):
@@ -339,6 +335,12 @@ class UpstreamAddressError(UpstreamError):
     default_code = "UPSTREAM_ADDRESS_REFUSED"
     retryable = True
     sent = False
+
+
+class AnswerUnreadableError(UpstreamBrokenError):
+    """The answer may hold tool calls, and is not what its API says: nothing of it may go on."""
+
+    default_code = "ANSWER_UNREADABLE"
 
 
 class UpstreamTimeoutError(UpstreamError):

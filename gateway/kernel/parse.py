@@ -16,7 +16,7 @@ from typing import Final
 
 import orjson
 
-from gateway.kernel.bounds import JSON_DEPTH_MAX, LOOSE_DEPTH_MAX, WHOLE_MAX
+from gateway.kernel.bounds import JSON_DEPTH_MAX, LOOSE_DEPTH_MAX, TOOL_NODES_MAX, WHOLE_MAX
 from gateway.kernel.canon import is_plain
 from gateway.kernel.errors import GatewayError, InternalError, InvalidRequestError, MalformedRequestError
 from gateway.kernel.pointer import encodable, join
@@ -42,14 +42,16 @@ class _RefusedError(Exception):
     """Raised inside the C scanner, which knows no path; the marking pass then finds it."""
 
 
-class _Refused:
+class Unfit:
     """Stands in the parsed tree for a value that the rules refuse, so that its path can be told."""
 
-    __slots__ = ("hint", "reason")
+    __slots__ = ("hint", "literal", "reason")
 
-    def __init__(self, reason: str, hint: str) -> None:
+    def __init__(self, reason: str, hint: str, literal: str | None = None) -> None:
         self.reason = reason
         self.hint = hint
+        self.literal = literal
+        """As it is written, where it is a number."""
 
 
 def parse_json(data: bytes | str, *, depth_max: int = JSON_DEPTH_MAX) -> JSON:
@@ -96,6 +98,29 @@ def parse_loose_json(data: bytes, *, unique_everywhere: bool = False) -> JSON:
     return value
 
 
+def parse_tool_json(data: bytes) -> JSON:
+    """Read a tool's arguments, or a message that carries some: strictly, but for numbers that nobody needs.
+
+    Duplicate keys are refused at every level, so that what is judged is what the tool reads. A number that
+    the number rule refuses (a 64-bit id) stands in the tree as an `Unfit`: whoever needs it refuses it.
+    Errors as `parse_json`; depth up to `LOOSE_DEPTH_MAX`, and no more than `TOOL_NODES_MAX` values.
+    """
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > TOOL_NODES_MAX:
+        raise InvalidRequestError(f"the document holds more than {TOOL_NODES_MAX} values", pointer="")
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise _malformed(error.msg, error.lineno, error.colno) from None
+    text = data.decode()
+    check_depth(text, LOOSE_DEPTH_MAX)
+    if _compact_form(value) == data and is_plain(value):
+        return value
+    try:
+        return _TOOLS.decode(text)
+    except _RefusedError:
+        raise _first_refused(_TWINS.decode(text)) or InternalError() from None
+
+
 # --- the strict reader ---------------------------------------------------------------------------
 
 
@@ -108,10 +133,17 @@ def _compact(data: bytes) -> JSON:
     """
     try:
         value = orjson.loads(data)
-        same = orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER) == data
-    except (orjson.JSONDecodeError, TypeError):
+    except orjson.JSONDecodeError:
         return _NOT_COMPACT
-    return value if same and is_plain(value) else _NOT_COMPACT
+    return value if _compact_form(value) == data and is_plain(value) else _NOT_COMPACT
+
+
+def _compact_form(value: JSON) -> bytes:
+    """Return the shortest spelling; empty where a whole number is out of range or the nesting too deep."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER)
+    except TypeError:
+        return b""
 
 
 def _text(data: bytes | str) -> str:
@@ -138,16 +170,16 @@ def _malformed(reason: str, line: int, column: int) -> MalformedRequestError:
     )
 
 
-def _judge_whole(literal: str) -> int | _Refused:
+def _judge_whole(literal: str) -> int | Unfit:
     # Length first: reading a million digits takes quadratic time.
     if len(literal) <= _WHOLE_CHARS:
         value = int(literal)
         if -WHOLE_MAX <= value <= WHOLE_MAX:
             return value
-    return _Refused(f"{literal[:40]} is a whole number beyond 2**53-1", _NUMBER_HINT)
+    return Unfit(f"{literal[:40]} is a whole number beyond 2**53-1", _NUMBER_HINT, literal)
 
 
-def _judge_fraction(literal: str) -> int | float | _Refused:
+def _judge_fraction(literal: str) -> int | float | Unfit:
     value = float(literal)
     if len(literal) > _EXACT_CHARS or "e" in literal or "E" in literal:
         if value == 0:
@@ -156,20 +188,20 @@ def _judge_fraction(literal: str) -> int | float | _Refused:
             # Within a double's range both decimals are small, so that no Decimal limit is met.
             exact = abs(value) <= WHOLE_MAX and Decimal(literal) == Decimal(repr(value))
         if not exact:
-            return _Refused(f"{literal[:40]} is not exactly a double within +-(2**53-1)", _NUMBER_HINT)
+            return Unfit(f"{literal[:40]} is not exactly a double within +-(2**53-1)", _NUMBER_HINT, literal)
     return int(value) if value.is_integer() else value
 
 
 def _whole(literal: str) -> int:
     value = _judge_whole(literal)
-    if isinstance(value, _Refused):
+    if isinstance(value, Unfit):
         raise _RefusedError
     return value
 
 
 def _fraction(literal: str) -> int | float:
     value = _judge_fraction(literal)
-    if isinstance(value, _Refused):
+    if isinstance(value, Unfit):
         raise _RefusedError
     return value
 
@@ -185,8 +217,8 @@ def _object(pairs: list[tuple[str, JSON]]) -> JSONObject:
     return value
 
 
-def _mark_constant(literal: str) -> _Refused:
-    return _Refused(f"{literal} is no JSON number", _NUMBER_HINT)
+def _mark_constant(literal: str) -> Unfit:
+    return Unfit(f"{literal} is no JSON number", _NUMBER_HINT)
 
 
 def _mark_duplicates(pairs: list[tuple[str, JSON]]) -> JSONObject:
@@ -195,7 +227,7 @@ def _mark_duplicates(pairs: list[tuple[str, JSON]]) -> JSONObject:
         return value
     value.clear()
     for key, item in pairs:
-        value[key] = _Refused("the key occurs twice", "send each key once") if key in value else item
+        value[key] = Unfit("the key occurs twice", "send each key once") if key in value else item
     return value
 
 
@@ -222,7 +254,7 @@ def _refusal(text: str) -> GatewayError:
 
 def _first_refused(tree: JSON) -> InvalidRequestError | None:
     for path, step, value in _members(tree):
-        if type(value) is _Refused:
+        if type(value) is Unfit:
             return _invalid((*path, step), value.reason, value.hint)
     return None
 
@@ -315,6 +347,7 @@ def _refuse_depth(pointer: str, depth_max: int) -> None:
 # Numbers stay text in these: Python reads long integers in quadratic time, and nobody looks at them.
 _PAIRS: Final = JSONDecoder(object_pairs_hook=list, parse_int=str, parse_float=str)
 _TWINS: Final = JSONDecoder(object_pairs_hook=_mark_duplicates, parse_int=str, parse_float=str)
+_TOOLS: Final = JSONDecoder(object_pairs_hook=_object, parse_int=_judge_whole, parse_float=_judge_fraction)
 
 
 def _check_unique(data: bytes, value: JSON, *, everywhere: bool) -> None:

@@ -71,6 +71,7 @@ class HttpClient:
     """One request and its answer."""
 
     __slots__ = (
+        "_any_media",
         "_begun",
         "_body_bytes_max",
         "_body_deadline_s",
@@ -105,14 +106,16 @@ class HttpClient:
         self._body_bytes_max = body_bytes_max
         self._body_deadline_s = body_deadline_s
         self._stall_s = stall_s
+        self._any_media = False
         self._begun = False
         self._ends = False
         self._broken = False
         self._chunked = False
         self._unsent = b""
 
-    def serve_as(self, shape: ErrorShape, body_bytes_max: int) -> None:
-        """Take on the error shape and the body bound of the route that was found."""
+    def serve_as(self, shape: ErrorShape, body_bytes_max: int, *, any_media: bool = False) -> None:
+        """Take on the error shape, the body bound and the media types of the route that was found."""
+        self._any_media = any_media
         self._shape = shape
         self._body_bytes_max = body_bytes_max
 
@@ -207,6 +210,8 @@ class HttpClient:
         length = self._request.content_length
         if length is not None and length > self._body_bytes_max:
             raise self._too_large()
+        if self._any_media:
+            return
         media = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
         if self.method == "POST" and media != "application/json" and not media.endswith("+json"):
             self._ends = True

@@ -1,4 +1,4 @@
-"""Paths to handlers: exact ones first, then patterns in which `*` stands for one segment."""
+"""Paths to handlers: exact ones first, then patterns: `*` is one segment, `**` at the end one or more."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ Handler = Callable[[HttpClient], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method on one path, in which a segment may be `*`."""
+    """One method on one path, in which a segment may be `*`, and the last one `**`."""
 
     method: str
     path: str
     handler: Handler
     shape: ErrorShape
     body_bytes_max: int
+    any_media: bool = False
+    """The body may be anything, and not only JSON."""
 
 
 class Router:
@@ -58,9 +60,18 @@ class Router:
     def _match(self, path: str) -> dict[str, Route] | None:
         segments = path.split("/")
         for pattern, methods in self._patterns:
-            if len(pattern) == len(segments) and all(
-                segment if wanted == "*" else segment == wanted
-                for wanted, segment in zip(pattern, segments, strict=True)
-            ):
+            if _fits(pattern, segments):
                 return methods
         return None
+
+
+def _fits(pattern: list[str], segments: list[str]) -> bool:
+    if pattern[-1] == "**":
+        rest = len(segments) - len(pattern) + 1
+        if rest < 1:
+            return False
+        pattern = [*pattern[:-1], *["*"] * rest]
+    return len(pattern) == len(segments) and all(
+        segment if wanted == "*" else segment == wanted
+        for wanted, segment in zip(pattern, segments, strict=True)
+    )

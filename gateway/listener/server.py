@@ -112,7 +112,7 @@ class Listener:
         try:
             _check_head(client)
             route = self._router.find(request.method, path)
-            client.serve_as(route.shape, route.body_bytes_max)
+            client.serve_as(route.shape, route.body_bytes_max, any_media=route.any_media)
             await route.handler(client)
         except GatewayError as error:
             await self._answer_error(client, error)

@@ -23,24 +23,23 @@ from gateway.kernel.types import Fate, JSONObject
 from gateway.pipeline.exchange import START, TABLE, Command, Event, State, Transition
 from gateway.pipeline.further import Attempts, Load
 from gateway.pipeline.govern import TURNED_AWAY, ending_of, turned_away
-from gateway.pipeline.ports import Admitted, Answer, Asked, Client, Judge
+from gateway.pipeline.ports import Admitted, Asked, Client, Judge
+from gateway.pipeline.relayed import Answer, Watch
 from gateway.pipeline.settle import kept, queue, settle
 from gateway.pipeline.sighting import (
-    BODY_KEPT_BYTES_MAX,
     Sighting,
-    body_ended,
     content_length,
     is_event_stream,
     outcome_data,
     own_headers,
     refusal,
+    watch_for,
 )
 from gateway.pipeline.surroundings import Surroundings
+from gateway.pipeline.wholeness import BODY_KEPT_BYTES_MAX, how_it_ended
 from gateway.records.types import Entry, EventEntry
 from gateway.store.port import Receipt
-from gateway.wire.errors import openai_error
 from gateway.wire.headers import relayed_response_headers
-from gateway.wire.sse import StreamWatch, error_event
 
 
 class Exchange:
@@ -58,6 +57,7 @@ class Exchange:
         "_judge",
         "_kept",
         "_promised",
+        "_relayed",
         "_request_id",
         "_watch",
         "sighting",
@@ -73,7 +73,8 @@ class Exchange:
         self._attempts: Attempts | None = None
         self._fate: Fate | None = None
         self._answer: Answer | None = None
-        self._watch: StreamWatch | None = None
+        self._relayed: Answer | None = None
+        self._watch: Watch | None = None
         self._chunk = b""
         self._promised: asyncio.Future[Receipt] | None = None
         self._kept: list[bytes] = []
@@ -208,7 +209,7 @@ class Exchange:
     async def _forward(self) -> Event:
         admitted = self._admitted
         assert admitted is not None
-        clock, sighting = self._around.clock, self.sighting
+        clock, deadlines, sighting = self._around.clock, self._around.deadlines, self.sighting
         if self._attempts is None:
             sighting.forwarded_s = clock.monotonic_s()
         else:
@@ -219,7 +220,7 @@ class Exchange:
                 admitted.path,
                 admitted.headers,
                 admitted.body,
-                first_byte_s=self._around.deadlines.first_byte_s,
+                first_byte_s=deadlines.first_byte_s,
             )
         except UpstreamError as error:
             sighting.error = error
@@ -228,6 +229,12 @@ class Exchange:
         sighting.status = answer.status
         if answer.status >= 400 and self._goes_on(admitted, answer):
             return Event.ATTEMPT_FAILED
+        self._relayed = answer
+        if admitted.gate is not None:
+            try:
+                self._relayed = await admitted.gate.open(answer, admitted.model, idle_s=deadlines.idle_s)
+            except GatewayError as error:
+                return self._note(error, Event.BACKEND_FAILED)
         return Event.HEAD_ARRIVED
 
     def _goes_on(self, admitted: Admitted, came_to: UpstreamError | Answer) -> bool:
@@ -255,21 +262,22 @@ class Exchange:
         return Event.COMMITTED
 
     async def _relay_head(self) -> Event:
-        answer, admitted = self._answer, self._admitted
+        answer, admitted = self._relayed, self._admitted
         assert answer is not None
         assert admitted is not None
         headers = own_headers(self.sighting, request_id=self._request_id)
         for name, value in relayed_response_headers(answer.headers):
             headers.append((name.decode("latin-1"), value.decode("latin-1")))
-        if is_event_stream(answer):
-            self._watch = None if admitted.opaque else StreamWatch()
+        streamed = is_event_stream(answer)
+        self._watch = watch_for(admitted, answer, streamed=streamed)
+        if streamed:
             headers.append(("x-accel-buffering", "no"))
         length = content_length(answer)
         await self._client.send_head(answer.status, headers, length=length, flush=not answer.buffered)
         return await self._next_chunk(answer)
 
     async def _relay_chunk(self) -> Event:
-        answer = self._answer
+        answer = self._relayed
         assert answer is not None
         data = self._chunk
         sighting = self.sighting
@@ -289,22 +297,12 @@ class Exchange:
     async def _next_chunk(self, answer: Answer) -> Event:
         try:
             self._chunk = await answer.chunk(self._around.deadlines.idle_s)
-        except UpstreamError as error:
+        except GatewayError as error:
             return self._note(error, Event.BODY_BROKE_OFF)
-        return Event.CHUNK_ARRIVED if self._chunk else self._judge_end(answer)
-
-    def _judge_end(self, answer: Answer) -> Event:
-        """End of file is not end of stream: say whether the answer is whole."""
-        if self._watch is not None and answer.status < 400:
-            if self._watch.error_seen:
-                return Event.BACKEND_REFUSED
-            whole = self._watch.done
-        else:
-            whole, self.sighting.usage = body_ended(answer, self._kept, self._admitted)
-        if whole:
-            return Event.BODY_COMPLETED if answer.status < 400 else Event.BACKEND_REFUSED
-        broken = UpstreamBrokenError("the backend ended its answer without its end mark")
-        return self._note(broken, Event.BODY_BROKE_OFF)
+        if self._chunk:
+            return Event.CHUNK_ARRIVED
+        assert self._admitted is not None
+        return how_it_ended(answer, self._admitted, self._watch, self._kept, self.sighting)
 
     async def _relay_end(self) -> None:
         if self._promised is not None:
@@ -334,9 +332,11 @@ class Exchange:
     def _settle(self, transition: Transition) -> None:
         assert transition.fate is not None
         assert self._admitted is not None
-        self.sighting.fate = transition.fate
-        outcome = self._outcome(self._admitted, transition.fate)
-        self._promised = settle(self._around.recorder, self.sighting, outcome, self._promised)
+        self.sighting.fate = fate = transition.fate
+        gate = self._admitted.gate
+        calls = () if gate is None else gate.outcomes(fate)
+        ends = (self._outcome(self._admitted, fate), *calls)
+        self._promised = settle(self._around.recorder, self.sighting, ends, self._promised)
 
     def _settle_unsent(self, transition: Transition) -> None:
         assert transition.fate is not None
@@ -347,7 +347,8 @@ class Exchange:
 
     def _relay_break(self, _: Transition) -> None:
         error = self.sighting.error or UpstreamBrokenError("the gateway is stopping")
-        self._client.break_off(None if self._watch is None else error_event(openai_error(error)))
+        told = None if self._watch is None else self._admitted
+        self._client.break_off(None if told is None else told.api.error_event(error))
 
     def _note(self, error: GatewayError, event: Event) -> Event:
         self.sighting.error = error
@@ -357,7 +358,7 @@ class Exchange:
         around = self._around
         if self._attempts is not None:
             self.sighting.attempts = self._attempts.told()
-        data = outcome_data(self.sighting, fate, now_s=around.clock.monotonic_s())
+        data = outcome_data(self.sighting, fate, now_s=around.clock.monotonic_s(), watch=self._watch)
         control = self._tell_end(fate)
         if control is not None:
             data["control"] = control

@@ -19,7 +19,8 @@ from gateway.kernel.errors import UpstreamError
 from gateway.kernel.types import Fate, JSONObject
 from gateway.pipeline.govern import FailOpen, ending_of
 from gateway.pipeline.journal import ATTEMPT
-from gateway.pipeline.ports import Admitted, Answer, Asked, Further, Headers, Onward, Recorder, Terms
+from gateway.pipeline.ports import Admitted, Asked, Further, Headers, Onward, Recorder, Terms
+from gateway.pipeline.relayed import Answer
 from gateway.pipeline.retry import (
     Failure,
     RetryBudget,

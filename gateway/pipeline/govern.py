@@ -13,8 +13,8 @@ from gateway.kernel.types import Fate, JSONObject
 from gateway.pipeline.announce import Announcer
 from gateway.pipeline.exchange import Event
 from gateway.pipeline.ports import Asked, Ending, Governor, Headers, Terms
+from gateway.pipeline.relayed import Watch
 from gateway.pipeline.sighting import Observer, Sighting
-from gateway.wire.sse import StreamWatch
 
 TURNED_AWAY = {"shed": Event.SHED, "expired": Event.EXPIRED}
 """What happened where the governor did not admit a request."""
@@ -34,7 +34,7 @@ def turned_away(terms: Terms, decision_id: str) -> LoadError:
     )
 
 
-def ending_of(asked: Asked, sighting: Sighting, fate: Fate | None, watch: StreamWatch | None) -> Ending:
+def ending_of(asked: Asked, sighting: Sighting, fate: Fate | None, watch: Watch | None) -> Ending:
     """Return how an exchange ended, as far as it is known."""
     usage = sighting.usage or {}
     # Backends send about one event a token; usage is only sent where the client asked for it.

@@ -22,7 +22,10 @@ from gateway.pipeline.evidence import addressed, evidence_of, planned_evidence, 
 from gateway.pipeline.journal import decision_entry
 from gateway.pipeline.ports import Admitted, Asked, Backend, Further, Headers, Terms
 from gateway.pipeline.retry import Repeats
+from gateway.pipeline.toolgate import ToolGate
+from gateway.pipeline.tooljudge import Asker, ToolDesk
 from gateway.records.types import DecisionEntry
+from gateway.wire.api import API_OF
 from gateway.wire.headers import forwarded_request_headers
 from gateway.wire.openai import LlmRequest, Operation, Steering, read_llm_request, read_steering
 from gateway.wire.rewrite import with_members, without_members
@@ -57,10 +60,20 @@ class Bench:
     """Pass the client's own credential on: only where the gateway has no keys."""
     first_rung: Callable[[Asked], str | None] | None = None
     """The model that an intent prefers where the client leaves that to it; None where nobody governs."""
+    tools: ToolDesk | None = None
+    """None relays tool calls in answers as they come."""
 
 
 _NO_MODEL: Final = ""
-_GOVERNED: Final = frozenset({Operation.CHAT, Operation.COMPLETION, Operation.EMBEDDING})
+_GOVERNED: Final = frozenset(
+    {
+        Operation.CHAT,
+        Operation.COMPLETION,
+        Operation.RESPONSE,
+        Operation.MESSAGE,
+        Operation.EMBEDDING,
+    }
+)
 """What gives an engine work. Embeddings wait, are limited and paid for; there is nothing to cap."""
 _INTENT_HEADER: Final = b"x-lumyn-intent"
 AUTO: Final = "auto"
@@ -155,14 +168,25 @@ class LlmJudge:
             body=sent,
             model=model,
             onward=None if facts is None else self,
+            api=API_OF[self._operation],
+            gate=None if bench.tools is None else self._gate(bench.tools, decision, request, snapshot),
         )
+
+    def _gate(
+        self, desk: ToolDesk, decision: Decision, request: JSONObject, snapshot: Snapshot
+    ) -> ToolGate | None:
+        api = API_OF[self._operation]
+        if api.grammar is None:
+            return None
+        asker = Asker(decision.decision_id, self._principal, request["trace"], snapshot)
+        return ToolGate(api, desk, asker)
 
     def asked(self, admitted: Admitted, *, arrived_s: float) -> Asked | None:
         """Return what a governor is told of it; None for what generates nothing."""
         facts = None if self._case is None else self._case[0]
         if facts is None or self._operation not in _GOVERNED:
             return None
-        steering = read_steering(admitted.body)
+        steering = read_steering(self._operation, admitted.body)
         return self._asked(facts, admitted.decision.decision_id, steering, arrived_s)
 
     def _asked(self, facts: LlmRequest, ticket: str, steering: Steering, arrived_s: float) -> Asked:

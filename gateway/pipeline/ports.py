@@ -11,10 +11,12 @@ from gateway.engine.decide import Decision
 from gateway.kernel.errors import ClaimTakenError, GatewayError
 from gateway.kernel.hot import hot_dataclass
 from gateway.kernel.types import Fate, JSONObject, Tenant
+from gateway.pipeline.relayed import Answer, AnswerGate, Watch
 from gateway.pipeline.retry import Repeats
 from gateway.records.types import Entry
 from gateway.store.claims import ClaimStep
 from gateway.store.port import Receipt
+from gateway.wire.api import CHAT, Api
 
 Headers: TypeAlias = Sequence[tuple[str, str]]
 
@@ -26,39 +28,6 @@ class Recorder(Protocol):
         self, entries: Sequence[Entry], *, reserved: bool = False, steps: Sequence[ClaimStep] = ()
     ) -> asyncio.Future[Receipt]:
         """See `store.port.Store.submit`."""
-        ...
-
-
-class Answer(Protocol):
-    """A backend's answer, as it arrives."""
-
-    @property
-    def status(self) -> int:
-        """The final status code."""
-        ...
-
-    @property
-    def headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """The headers as they came."""
-        ...
-
-    @property
-    def complete(self) -> bool:
-        """The body came to the end that its framing declared."""
-        ...
-
-    @property
-    def framed(self) -> bool:
-        """The body has a declared end."""
-        ...
-
-    @property
-    def buffered(self) -> bool:
-        """`chunk()` would return at once."""
-        ...
-
-    async def chunk(self, timeout_s: float) -> bytes:
-        """Return the bytes that have arrived; empty at the end. Raises UpstreamError."""
         ...
 
 
@@ -148,8 +117,8 @@ class Admitted:
     """What the governor did to it, in the words of records and headers."""
     reason: str = ""
     """Why, in a sentence."""
-    onward: Onward | None = None
-    """Who knows where else it may go; None where one attempt is all there is."""
+    watch: Callable[[Answer], Watch] | None = None
+    """What looks at the answer; None: the one for streams of the OpenAI API."""
     approved: bool = False
     """A person approved this very call: it goes, though the policy escalates it."""
     refusal: GatewayError | None = None
@@ -163,6 +132,12 @@ class Admitted:
     whether it was sent."""
     opaque: bool = False
     """The answer is none of an LLM: its content says nothing of its end or of tokens."""
+    api: Api = CHAT
+    """How its API says errors, ends and token counts."""
+    gate: AnswerGate | None = None
+    """What judges the tool calls in its answer; None relays the answer as it comes."""
+    onward: Onward | None = None
+    """Who knows where else it may go; None where one attempt is all there is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Final
 from gateway.kernel.errors import StoreError
 from gateway.pipeline.ports import Recorder
 from gateway.pipeline.sighting import Sighting
-from gateway.records.types import Entry, EventEntry
+from gateway.records.types import Entry
 from gateway.store.claims import ClaimStep
 from gateway.store.port import Receipt
 
@@ -41,9 +41,12 @@ def queue(
 
 
 def settle(
-    recorder: Recorder, sighting: Sighting, outcome: EventEntry, promised: asyncio.Future[Receipt] | None
+    recorder: Recorder,
+    sighting: Sighting,
+    ends: tuple[Entry, ...],
+    promised: asyncio.Future[Receipt] | None,
 ) -> asyncio.Future[Receipt] | None:
-    """Queue the outcome of an exchange with what its end claims; return what its answer has to wait for.
+    """Queue what ends an exchange, with what its end claims; return what its answer has to wait for.
 
     `promised` is the commit of the decision, where that claims something.
     """
@@ -52,7 +55,7 @@ def settle(
     assert fate is not None
     sent, settled = sighting.forwarded_s is not None, admitted.settled
     steps = () if settled is None else settled(fate, sighting.error, sent)
-    receipt = queue(recorder, (outcome,), steps, behind=None if sent else promised)
+    receipt = queue(recorder, ends, steps, behind=None if sent else promised)
     return None if settled is None else receipt
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from gateway.kernel.errors import GatewayError, RefusedError
 from gateway.kernel.types import Fate, JSONObject, Verdict
-from gateway.pipeline.ports import Admitted, Answer
-from gateway.wire.openai import read_usage_of_body
-
-BODY_KEPT_BYTES_MAX: Final = 256 * 1024
-"""Of an answer that is not streamed this much is kept to read its usage; larger ones go unread."""
+from gateway.pipeline.ports import Admitted
+from gateway.pipeline.relayed import Answer, Watch
+from gateway.wire.api import MESSAGES
 
 
 @dataclass(slots=True)
@@ -61,11 +59,12 @@ class Observer(Protocol):
         ...
 
 
-def outcome_data(sighting: Sighting, fate: Fate, *, now_s: float) -> JSONObject:
+def outcome_data(sighting: Sighting, fate: Fate, *, now_s: float, watch: Watch | None = None) -> JSONObject:
     """Return the data of an outcome event: the fate and what is known, durations in microseconds."""
     sent = sighting.forwarded_s
     admitted = sighting.admitted
     facts: JSONObject = {
+        "answer": None if watch is None else watch.findings,
         "attempts": sighting.attempts,
         "backend": admitted.backend.name if admitted is not None and sent is not None else None,
         "bytes_out": sighting.bytes_out or None,
@@ -88,6 +87,9 @@ def own_headers(sighting: Sighting, *, request_id: str) -> list[tuple[str, str]]
     admitted = sighting.admitted
     if admitted is None:
         return headers
+    if sighting.head_s is None and admitted.api is MESSAGES:
+        # Anthropic's clients read it under this name; where a backend answers, it says its own.
+        headers.append(("request-id", request_id))
     headers.append(("x-lumyn-decision-id", admitted.decision.decision_id))
     headers.append(("x-lumyn-verdict", admitted.decision.verdict.value))
     if admitted.model:
@@ -138,13 +140,14 @@ def content_length(answer: Answer) -> int | None:
     return None
 
 
-def body_ended(
-    answer: Answer, kept: list[bytes], admitted: Admitted | None
-) -> tuple[bool, JSONObject | None]:
-    """Tell whether an answer that is no stream of ours is whole, and its usage, if it is an LLM's."""
-    usage, readable = read_usage_of_body(b"".join(kept))
-    opaque = admitted is not None and admitted.opaque
-    return answer.complete or readable, None if opaque else usage
+def watch_for(admitted: Admitted, answer: Answer, *, streamed: bool) -> Watch | None:
+    """Return what looks at an answer: as the request's own protocol has it, else its API's for streams."""
+    if admitted.opaque:
+        return None
+    if admitted.watch is not None:
+        return admitted.watch(answer)
+    make = admitted.api.watch if streamed else None
+    return None if make is None else make()
 
 
 def is_event_stream(answer: Answer) -> bool:

@@ -19,6 +19,9 @@ PACKS: Final = (
 )
 """What else decides where nothing else is configured; none of them names an action of another."""
 
+GATE: Final = "policies/gate.v0.yml"
+"""What decides where the gateway itself has found a reason; no configuration names it or replaces it."""
+
 
 def built_in(name: str) -> bytes | None:
     """Return the text of a built-in policy, or None where there is none of that name.
@@ -26,6 +29,6 @@ def built_in(name: str) -> bytes | None:
     The reference implementation calls its packs `policies/packs/lumyn-<name>.v0.yml`; both spellings do.
     """
     plain = name.replace("policies/packs/lumyn-", "policies/packs/")
-    if plain != SUPPORT and plain not in PACKS:
+    if plain not in {SUPPORT, GATE, *PACKS}:
         return None
     return files("policies").joinpath(*plain.split("/")[1:]).read_bytes()

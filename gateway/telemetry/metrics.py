@@ -122,6 +122,7 @@ class Metrics:
         self._tokens = _spreads(_TOKEN_BUCKETS)
         self._repeats: dict[str, int] = defaultdict(int)
         self._approvals: dict[str, int] = defaultdict(int)
+        self._tool_calls: dict[tuple[str, str], int] = defaultdict(int)
         self._faults = 0
         self._in_flight = Gauge("lumyn_in_flight_requests", "Requests under way.", registry=self._registry)
         self._registry.register(_Collector(self._families))
@@ -171,6 +172,10 @@ class Metrics:
     def approval(self, step: str) -> None:
         """Count a step of an approval: asked, used, approved or denied."""
         self._approvals[step] += 1
+
+    def tool_call(self, verdict: str, released: bool) -> None:
+        """Count a tool call inside an answer: what was decided, and whether it went on."""
+        self._tool_calls[verdict, "released" if released else "refused"] += 1
 
     def decision(self, surface: str, verdict: str) -> None:
         """Count a decision that is on record and is no exchange, by where it was asked for."""
@@ -259,6 +264,14 @@ class Metrics:
             "lumyn_action_repeats", "Repeated actions by what they were answered.", "answer", self._repeats
         )
         yield _counts("lumyn_approvals", "Approvals by what happened to them.", "step", self._approvals)
+        judged = CounterMetricFamily(
+            "lumyn_tool_calls",
+            "Tool calls inside answers by what was decided and what became of them.",
+            labels=("verdict", "outcome"),
+        )
+        for kind, calls in self._tool_calls.items():
+            judged.add_metric(kind, calls)
+        yield judged
         yield CounterMetricFamily("lumyn_internal_errors", "Faults of the gateway itself.", self._faults)
 
 

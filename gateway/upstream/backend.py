@@ -58,6 +58,7 @@ class HttpBackend:
         pool: ConnectionPool,
         *,
         api_key: str | None = None,
+        key: str = "backends.{}.api_key",
         breaker: Breaker | None = None,
         refuses: bool = False,
         now: Callable[[], float] = time.monotonic,
@@ -65,6 +66,7 @@ class HttpBackend:
         """Take a name, the connections, and the credential. Raises InvalidConfigError for a bad one.
 
         With `refuses` an open breaker turns requests away; else it only keeps the backend out of choices.
+        `key` is where the credential stands in the configuration, with braces for the name.
         """
         self.name = name
         self.breaker = breaker or Breaker(BreakerSettings(), lambda: 0.0)
@@ -77,7 +79,7 @@ class HttpBackend:
         if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
             # A secret file often ends in a newline, which would end the request's head.
             raise InvalidConfigError(
-                f"backends.{name}.api_key holds characters that no header may hold",
+                f"{key.format(name)} holds characters that no header may hold",
                 hint="take out newlines and whatever is not printable ASCII",
             )
         self._credential = b"" if api_key is None else f"authorization: Bearer {api_key}\r\n".encode("ascii")

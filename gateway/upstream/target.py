@@ -5,7 +5,7 @@ Targets come from the operator's file, never from a client. What a client sends 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -31,6 +31,15 @@ class Target:
         """What goes into `Host` (RFC 9110 7.2): the port only where it is not the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS["https" if self.tls else "http"] else f"{host}:{self.port}"
+
+
+def read_endpoint(url: str, *, where: str) -> tuple[Target, str]:
+    """Return the target and the path of one resource, which has the path that it says and no `/v1` behind it.
+
+    Raises InvalidConfigError that names `where` the URL stands.
+    """
+    target = read_target(url, where=where)
+    return replace(target, prefix=""), urlsplit(url).path or "/"
 
 
 def read_target(url: str, *, where: str, api_version: bool = True) -> Target:

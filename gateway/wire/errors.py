@@ -15,6 +15,8 @@ from gateway.kernel.errors import (
     UnauthorizedError,
 )
 from gateway.kernel.types import JSONObject
+from gateway.wire.frames import make_frame
+from gateway.wire.sse import error_event
 
 _LOOK_AGAIN_S: Final = "5"
 
@@ -54,6 +56,39 @@ def openai_error(error: GatewayError) -> JSONObject:
     }
 
 
+def openai_error_event(error: GatewayError) -> bytes:
+    """Return the event that ends a stream of chat completions honestly: no `[DONE]` follows it."""
+    return error_event(openai_error(error))
+
+
+def response_error_event(error: GatewayError) -> bytes:
+    """Return the `error` event of the Responses API.
+
+    Its own fields stand beside an `error` object, which the official client takes for what it is and raises.
+    """
+    own = openai_error(error)
+    return make_frame(orjson.dumps({"type": "error", **_without_type(own), "error": own}), "error")
+
+
+def anthropic_error_body(error: GatewayError, request_id: str) -> bytes:
+    """Return `{"type": "error", "error": {type, message}}`, as Anthropic's clients read it.
+
+    The code and the parameter stand beside them: other clients of this gateway know both.
+    """
+    own = openai_error(error)
+    inner = {"type": _anthropic_type(error), **_without_type(own)}
+    return orjson.dumps({"type": "error", "error": inner, "request_id": request_id or None})
+
+
+def anthropic_error_event(error: GatewayError) -> bytes:
+    """Return the event that ends a stream of a message."""
+    return make_frame(anthropic_error_body(error, ""), "error")
+
+
+def _without_type(error: JSONObject) -> JSONObject:
+    return {name: value for name, value in error.items() if name != "type"}
+
+
 def v0_error_body(error: GatewayError, request_id: str) -> bytes:
     """Return the one JSON shape of `/v0` and `/admin`: `detail`, as in the contract, and its parts."""
     detail: object = error.message if error.hint is None else f"{error.message}: {error.hint}"
@@ -75,6 +110,23 @@ def dotted(pointer: str) -> str:
 
 _OPENAI_CODES: Final = {"MODEL_NOT_FOUND": "model_not_found", "AUTH_INVALID_KEY": "invalid_api_key"}
 """Codes that clients of OpenAI test for by their own spelling."""
+
+
+_ANTHROPIC_TYPES: Final = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def _anthropic_type(error: GatewayError) -> str:
+    usual = "invalid_request_error" if error.status < 500 else "api_error"
+    return _ANTHROPIC_TYPES.get(error.status, usual)
 
 
 def _openai_type(error: GatewayError) -> str:

@@ -7,7 +7,7 @@ one JSON object on one `data:` line, which is what is read here; anything else p
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 import orjson
 
@@ -20,6 +20,9 @@ _DONE: Final = b"[DONE]"
 
 class StreamWatch:
     """Feed it chunks in order, cut anywhere; any cutting of the same bytes gives the same findings."""
+
+    findings: ClassVar[None] = None
+    """Everything that it finds has a place of its own in an outcome."""
 
     __slots__ = ("_after_cr", "_held", "_held_bytes", "content_seen", "done", "error_seen", "events", "usage")
 

@@ -16,8 +16,11 @@ from gateway.config import (
     KeyConfig,
     ModelConfig,
     OperatorConfig,
+    PassthroughConfig,
+    ToolConfig,
     load_config,
 )
+from gateway.config.mcp import McpServerConfig
 from gateway.kernel import errors
 from gateway.policy.document import read_document
 from gateway.telemetry.metrics import ControlReading, ExchangeReading, Metrics, StoreReading
@@ -31,6 +34,8 @@ ENTRIES: dict[str, type[BaseModel]] = {
     "models": ModelConfig,
     "actions": ActionConfig,
     "operators": OperatorConfig,
+    "tools": ToolConfig,
+    "passthrough": PassthroughConfig,
 }
 
 
@@ -62,7 +67,7 @@ def parsed(text: str) -> dict[str, Any]:
 def with_examples() -> str:
     """Return the example file with its example entries taken in."""
     text = re.sub(
-        r"^(keys|backends|models|intents|actions|operators): \[\]$",
+        r"^( *(?:keys|backends|models|intents|actions|operators|tools|passthrough|servers)): \[\]$",
         r"\1:",
         EXAMPLE.read_text(),
         flags=re.MULTILINE,
@@ -90,6 +95,17 @@ def test_the_example_entries_are_whole(name: str) -> None:
     for field_name, field in model.model_fields.items():
         if not field.is_required():
             assert getattr(model.model_validate(entry), field_name) == field.default, field_name
+    Config.model_validate(full)
+
+
+def test_the_example_server_is_whole() -> None:
+    """The commented MCP server names every key of its with its default, and loads."""
+    full = parsed(with_examples())
+    [entry] = full["mcp"]["servers"]
+    assert set(entry) == set(McpServerConfig.model_fields)
+    for name, field in McpServerConfig.model_fields.items():
+        if not field.is_required():
+            assert getattr(McpServerConfig.model_validate(entry), name) == field.default, name
     Config.model_validate(full)
 
 
@@ -160,6 +176,7 @@ def test_every_metric_is_documented() -> None:
     metrics.exchange(ExchangeReading("o", "", "v", "f", "e", 1.0, 1.0, None, None, None, None))
     metrics.repeated("REPLAYED")
     metrics.approval("asked")
+    metrics.tool_call("TRUST", released=True)
     shown: dict[str, set[str]] = {}
     types: dict[str, str] = {}
     for family in metrics._registry.collect():

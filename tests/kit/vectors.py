@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 STAMP = Stamp("01ARZ3NDEKTSV4RRFFQ69G5FAV", 1_700_000_000_000)
 """Every golden decision is made at 2023-11-14T22:13:20Z under this id."""
 BUILT_IN = {
+    "gate": "policies/gate.v0.yml",
     "support": "policies/lumyn-support.v0.yml",
     "account": "policies/packs/account.v0.yml",
     "billing": "policies/packs/billing.v0.yml",

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.kernel.bounds import LOOSE_DEPTH_MAX
+from gateway.kernel.bounds import LOOSE_DEPTH_MAX, TOOL_NODES_MAX
 from gateway.kernel.canon import canonical_bytes
 from gateway.kernel.errors import GatewayError, InvalidRequestError, MalformedRequestError
-from gateway.kernel.parse import parse_json, parse_loose_json
+from gateway.kernel.parse import Unfit, parse_json, parse_loose_json, parse_tool_json
 
 VECTORS = Path(__file__).parents[4] / "vectors"
 CASES = [
@@ -311,3 +311,59 @@ def test_number_rule_against_fractions(literal):
         else:
             with pytest.raises(InvalidRequestError):
                 parse_json(document)
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (b'{"a":1.0,"b":-0,"c":[true,null,"x"]}', {"a": 1, "b": 0, "c": [True, None, "x"]}),
+        (b'{ "a" : { "b" : [ 1 , 2.5 ] } }', {"a": {"b": [1, 2.5]}}),
+        (b"[]", []),
+    ],
+)
+def test_tool_json_reads_numbers_by_the_rule(data, value):
+    """Compact or not, it reads what the strict reader reads."""
+    assert parse_tool_json(data) == value == parse_json(data)
+
+
+@pytest.mark.parametrize(
+    "number", [b"12345678901234567890", b"9007199254740992", b"0.1000000000000000055511151231257827"]
+)
+def test_tool_json_marks_numbers_that_no_double_holds(number):
+    """They stand in the tree as what they are, with a reason, and cost nobody who does not need them."""
+    for data in (b'{"a":%b}' % number, b'{ "a" : %b }' % number):
+        marked = parse_tool_json(data)["a"]
+        assert isinstance(marked, Unfit)
+        assert marked.reason
+        assert marked.hint
+
+
+@pytest.mark.parametrize(
+    ("data", "pointer"),
+    [
+        (b'{"a":1,"a":1}', "/a"),
+        (b'{"params":{"arguments":{"x":[{"k":1,"k":2}]}}}', "/params/arguments/x/0/k"),
+        (b'{"n":12345678901234567890,"b":{"k":1,"\\u006b":2}}', "/b/k"),
+    ],
+)
+def test_tool_json_refuses_twins_at_every_level(data, pointer):
+    """Two readers could take two values for one key, however it is spelled and whatever stands beside it."""
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_tool_json(data)
+    assert caught.value.pointer == pointer
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"NaN", b'"\\ud800"', b"\xff", b"1e400", b"{} {}"])
+def test_tool_json_refuses_what_is_no_json(data):
+    """So does what is JSON to some readers only."""
+    with pytest.raises(MalformedRequestError):
+        parse_tool_json(data)
+
+
+def test_tool_json_is_bounded():
+    """Depth and the number of values have their bounds: both are told before the costly reading."""
+    assert parse_tool_json(b"[" * LOOSE_DEPTH_MAX + b"]" * LOOSE_DEPTH_MAX)
+    with pytest.raises(InvalidRequestError, match="nests deeper"):
+        parse_tool_json(b"[" * (LOOSE_DEPTH_MAX + 1) + b"]" * (LOOSE_DEPTH_MAX + 1))
+    with pytest.raises(InvalidRequestError, match="more than 100000 values"):
+        parse_tool_json(b"[" + b"1," * TOOL_NODES_MAX + b"1]")

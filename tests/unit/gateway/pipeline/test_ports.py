@@ -11,7 +11,8 @@ from controller.governor import Governor as ControllerGovernor
 from controller.governor import Terms as ControllerTerms
 from gateway.listener.client import HttpClient
 from gateway.pipeline.judge import LlmJudge
-from gateway.pipeline.ports import Admitted, Answer, Backend, Client, Governor, Judge, Recorder, Terms
+from gateway.pipeline.ports import Admitted, Backend, Client, Governor, Judge, Recorder, Terms
+from gateway.pipeline.relayed import Answer
 from gateway.store.sqlite import SqliteStore
 from gateway.upstream.backend import HttpBackend
 from gateway.upstream.catalogue import LocalAnswer, ModelCatalogue

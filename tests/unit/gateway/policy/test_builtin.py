@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.policy.builtin import PACKS, SUPPORT, built_in
+from gateway.policy.builtin import GATE, PACKS, SUPPORT, built_in
 
 
-@pytest.mark.parametrize("name", [SUPPORT, *PACKS])
+@pytest.mark.parametrize("name", [SUPPORT, GATE, *PACKS])
 def test_each_name_has_a_text(name: str) -> None:
     """Every name listed is a policy of the package, read as it lies there."""
     assert built_in(name) == Path(name).read_bytes()
@@ -29,4 +29,4 @@ def test_nothing_else_of_the_package_can_be_read(name: str) -> None:
 def test_every_policy_file_is_listed() -> None:
     """No policy lies in the package without a name here."""
     files = {str(path) for path in Path("policies").rglob("*.yml")}
-    assert files == {SUPPORT, *PACKS}
+    assert files == {SUPPORT, GATE, *PACKS}
