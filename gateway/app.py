@@ -56,7 +56,7 @@ from gateway.telemetry.metrics import ControlReading, Metrics, StoreReading
 from gateway.toolcalls import tool_desk
 from gateway.upstream.metrics import MetricsPage
 from gateway.upstreams import Upstreams
-from gateway.wire.errors import openai_error_body, v0_error_body
+from gateway.wire.errors import anthropic_error_body, openai_error_body, v0_error_body
 from gateway.wire.mcp.answers import error_body as mcp_error_body
 
 _COLLECT_AFTER: Final = (20_000, 20, 100)
@@ -149,7 +149,12 @@ class Gateway:
         upstreams = await Upstreams.connect(config, clock=self._clock, randomness=self._randomness)
         self._upstreams = upstreams
         health = HealthPages(self._readiness, self._metrics, facts=self._facts)
-        shapes = {"/v1/": openai_error_body, "/mcp/": mcp_error_body}
+        # The first prefix that fits says how an unknown path or method is answered.
+        shapes = {
+            "/v1/messages": anthropic_error_body,
+            "/v1/": openai_error_body,
+            "/mcp/": mcp_error_body,
+        }
         around = self._surroundings(upstreams)
         bare = Bare(config, self._live, self._store, self._clock, self._ids, self._metrics)
         gate = self._gate = Gate(bare, around)

@@ -31,7 +31,8 @@ from gateway.wire.errors import error_headers
 ErrorShape = Callable[[GatewayError, str], bytes]
 """Makes an error's body, given the error and the request id."""
 
-_REASONS: Final = {status.value: status.phrase for status in HTTPStatus} | {
+_NAMED: Final = (200, 201, 202, 204, 301, 302, 303, 304, 307, 308, *range(400, 418), 429, *range(500, 505))
+_REASONS: Final = {status: HTTPStatus(status).phrase for status in _NAMED} | {
     413: "Content Too Large",
     422: "Unprocessable Content",
 }

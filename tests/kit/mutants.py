@@ -33,8 +33,10 @@ def acknowledge_first() -> None:
     """Give the receipt when the entry is queued, and commit it some time later."""
     honest: Submit = GroupWriter.submit
 
-    def submit(self: GroupWriter, entries: tuple[Sealed, ...], *, reserved: bool = False) -> Any:
-        honest(self, entries, reserved=reserved)
+    def submit(
+        self: GroupWriter, entries: tuple[Sealed, ...], *, reserved: bool = False, steps: Any = ()
+    ) -> Any:
+        honest(self, entries, reserved=reserved, steps=steps)
         return _given(self)
 
     GroupWriter.submit = submit  # type: ignore[method-assign]
@@ -57,10 +59,12 @@ def drop_when_full() -> None:
     """Where the queue is full say yes, and forget it: what logging pipelines do."""
     honest: Submit = GroupWriter.submit
 
-    def submit(self: GroupWriter, entries: tuple[Sealed, ...], *, reserved: bool = False) -> Any:
+    def submit(
+        self: GroupWriter, entries: tuple[Sealed, ...], *, reserved: bool = False, steps: Any = ()
+    ) -> Any:
         if self._queued + len(entries) > writer.STORE_QUEUE_MAX:
             return _given(self)
-        return honest(self, entries, reserved=reserved)
+        return honest(self, entries, reserved=reserved, steps=steps)
 
     GroupWriter.submit = submit  # type: ignore[method-assign]
 

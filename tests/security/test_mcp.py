@@ -290,7 +290,7 @@ async def test_secrets_reach_no_log_no_record_and_no_answer(
     secrets = ("server-token-1", "client-token-2", "argument-secret-3")
     with caplog.at_level(logging.DEBUG):
         log = {"level": "debug", "decisions": True}
-        keys = [key("a"), key("client-token-2")]
+        keys = [key("a"), {**key("client-token-2"), "name": "bot-2"}]
         async with shop(tmp_path, server={"token": "server-token-1"}, keys=keys, log=log) as (stub, one):
             told = [
                 await call(

@@ -135,9 +135,13 @@ async def test_tool_actions_are_asked_beside() -> None:
 async def test_an_early_end_keeps_what_there_is() -> None:
     """Nothing more is sent; what was sent has its row."""
     stop = asyncio.Event()
-    asyncio.get_running_loop().call_later(0.15, stop.set)
+
+    def answer(_: Message) -> bytes:
+        stop.set()
+        return streamed()
+
     load = schedule()
-    _, rows = await played(answering(lambda _: streamed()), load, stop=stop)
+    _, rows = await played(answering(answer), load, stop=stop)
     assert 0 < len(rows) < len(load.asks)
 
 

@@ -129,9 +129,16 @@ async def test_without_an_admin_api_there_is_one_arm(tmp_path: Path) -> None:
 async def test_an_early_end_is_partial(tmp_path: Path) -> None:
     """The arm that was on has what it has, those after it are not played, and the rows are on disk."""
     gateway = Gateway()
-    async with raw_server(answering(gateway)) as server:
+    runs_made: list[Run] = []
+
+    def answer(message: Message) -> bytes | None:
+        if "/v1/chat" in message.start:
+            runs_made[0].interrupt("ended by SIGINT")
+        return gateway(message)
+
+    async with raw_server(answering(answer)) as server:
         one = Run(plan(tmp_path, server.port), Screen(terminal=False, write=lambda _: None))
-        asyncio.get_running_loop().call_later(0.2, one.interrupt, "ended by SIGINT")
+        runs_made.append(one)
         run = await one.play()
     assert (run.partial, [arm.name for arm in run.arms]) == ("ended by SIGINT", ["none"])
     assert 0 < len(run.arms[0].offered) < len(schedule().asks)

@@ -73,7 +73,7 @@ def test_what_it_cannot_start_with_is_exit_two(arguments: list[str]) -> None:
 def test_flags_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     """Host and ports as given, and the rest by default."""
     ran: list[Config] = []
-    monkeypatch.setattr(serve, "_run", ran.append)
+    monkeypatch.setattr(serve, "_run", lambda settings, _: ran.append(settings))
     done = RUN.invoke(app, ["serve", "--host", "::1", "--port", "0", "--admin-port", "1"])
     assert done.exit_code == 0, done.output
     [settings] = ran

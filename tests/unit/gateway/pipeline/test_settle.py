@@ -98,7 +98,7 @@ async def test_an_outcome_takes_its_claims_along(sent: bool) -> None:
     recorder, error = Recorder(), StoreUnavailableError("x")
     sighting = Sighting(0.0, forwarded_s=1.0 if sent else None, fate=Fate.CUT, error=error)
     sighting.admitted = verdict(settled=settled)
-    receipt = settle(recorder, sighting, OUTCOME, None)
+    receipt = settle(recorder, sighting, (OUTCOME,), None)
     assert told == [(Fate.CUT, error, sent)]
     assert recorder.submitted == [((OUTCOME,), True, STEPS)]
     assert receipt is not None
@@ -109,7 +109,7 @@ async def test_an_outcome_without_claims_is_not_waited_for() -> None:
     recorder = Recorder()
     sighting = Sighting(0.0, forwarded_s=1.0, fate=Fate.COMPLETE)
     sighting.admitted = verdict()
-    assert settle(recorder, sighting, OUTCOME, None) is None
+    assert settle(recorder, sighting, (OUTCOME,), None) is None
     assert recorder.submitted == [((OUTCOME,), True, ())]
 
 
@@ -119,7 +119,7 @@ async def test_an_outcome_waits_for_a_decision_only_if_nothing_was_sent() -> Non
     decision: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
     sighting = Sighting(0.0, fate=Fate.CLIENT_GONE)
     sighting.admitted = verdict()
-    settle(recorder, sighting, OUTCOME, decision)
+    settle(recorder, sighting, (OUTCOME,), decision)
     assert recorder.submitted == []
     decision.set_result(Receipt("w", 0, 0))
     await asyncio.sleep(0)

@@ -199,7 +199,7 @@ async def test_what_was_never_stored_has_no_fate(bench: Bench) -> None:
     judge = bench.judge()
     loop = asyncio.get_running_loop()
     failed, waiting, lost = loop.create_future(), loop.create_future(), loop.create_future()
-    failed.set_exception(ClaimTakenError("used", "01"))
+    failed.set_exception(ClaimTakenError("approval", "used", "01"))
     judge._open = [("01A", failed), ("01B", waiting), ("01C", lost)]
     assert judge.outcomes(Fate.COMPLETE) == ()
     before = bench.ledger.commits

@@ -11,7 +11,7 @@ from gateway.auth.keys import LOCAL, KeyRing, Principal
 from gateway.kernel.errors import UnauthorizedError
 from gateway.proxy import openai
 from gateway.proxy.openai import OpenAiProxy
-from gateway.wire.errors import openai_error_body
+from gateway.wire.errors import anthropic_error_body, openai_error_body
 from gateway.wire.openai import Operation
 from tests.kit.fakeclient import FakeClient
 
@@ -52,16 +52,21 @@ def proxy(keys: KeyRing) -> OpenAiProxy:
 
 
 def test_the_routes() -> None:
-    """Three that post, the models and each model; all in OpenAI's error shape and within the body bound."""
+    """Those that post, the models and each model; in the error shape of their API, within the body bound."""
     routes = proxy(KeyRing([])).routes()
     assert [(route.method, route.path) for route in routes] == [
         ("POST", "/v1/chat/completions"),
         ("POST", "/v1/completions"),
         ("POST", "/v1/embeddings"),
+        ("POST", "/v1/responses"),
+        ("POST", "/v1/messages"),
         ("GET", "/v1/models"),
-        ("GET", "/v1/models/*"),
+        ("GET", "/v1/models/**"),
     ]
-    assert {(route.shape, route.body_bytes_max) for route in routes} == {(openai_error_body, 77)}
+    assert {route.body_bytes_max for route in routes} == {77}
+    shapes = [route.shape for route in routes]
+    assert shapes[:4] + shapes[5:] == [openai_error_body] * 6
+    assert shapes[4] is anthropic_error_body
 
 
 @pytest.mark.parametrize(
@@ -70,14 +75,16 @@ def test_the_routes() -> None:
         (0, Operation.CHAT),
         (1, Operation.COMPLETION),
         (2, Operation.EMBEDDING),
-        (3, Operation.MODELS),
-        (4, Operation.MODELS),
+        (3, Operation.RESPONSE),
+        (4, Operation.MESSAGE),
+        (5, Operation.MODELS),
+        (6, Operation.MODELS),
     ],
 )
 async def test_each_route_judges_its_own_operation(made: Any, at: int, operation: Operation) -> None:
     """The judge gets the operation of the path, the path as it came, and what correlates the request."""
     route = proxy(KeyRing([])).routes()[at]
-    client = FakeClient(route.path.replace("*", "m"), headers={"traceparent": "00-ab"})
+    client = FakeClient(route.path.replace("**", "org/m"), headers={"traceparent": "00-ab"})
     await route.handler(client)  # type: ignore[arg-type]
     [(given, judge, around, request_id)] = made
     assert (given, around, request_id) == (client, "around", "r-1")
