@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-WORKERS ?= 2
+WORKERS ?= 3
 
 .PHONY: help setup demo test test-long lint format serve sim sim-plots spike spike-plots evaluate bench lock clean
 
